@@ -1,0 +1,53 @@
+"""Robustness of neural networks at finite and infinite width.
+
+Subpackages load on first use, so `import widelimit` is quick:
+
+- `activations`, `layers`, `networks`: describe a network once.
+- `datasets`: digits, MNIST, CIFAR-10 and synthetic inputs, prepared for the theory.
+- `training`: many seeds of one network in one compiled program.
+- `measures`: perturbation stability, lazy ratio, accuracy.
+- `bounds`: the theorems, as functions that name their assumptions.
+- `studies`, `runs`, `report`: grids of experiments, their store, and their page.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "activations",
+    "bounds",
+    "datasets",
+    "layers",
+    "measures",
+    "networks",
+    "report",
+    "runs",
+    "studies",
+    "training",
+]
+
+if TYPE_CHECKING:
+    from widelimit import (
+        activations,
+        bounds,
+        datasets,
+        layers,
+        measures,
+        networks,
+        report,
+        runs,
+        studies,
+        training,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"widelimit.{name}")
+    raise AttributeError(f"module 'widelimit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,54 @@
+"""Named checks of arguments, all with one message form.
+
+Each message reads: `caller` needs <requirement>. Got <value>. <What to do>.
+"""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+
+def check_at_least(caller: str, name: str, value: float, least: float) -> None:
+    """Raise unless `value >= least` (NaN fails)."""
+    if not value >= least:
+        raise ValueError(f"`{caller}` needs `{name} >= {least}`. Got `{name}={value}`.")
+
+
+def check_positive(caller: str, name: str, value: float) -> None:
+    """Raise unless `value` is a finite number above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            f"`{caller}` needs a finite `{name} > 0`. Got `{name}={value}`."
+        )
+
+
+def check_finite(caller: str, name: str, value: Any) -> None:
+    """Raise if any entry of `value` is NaN or infinite, naming the first one."""
+    array = np.asarray(value)
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"`{caller}` needs finite numbers in `{name}`. Got {array[where]} at index "
+            f"{where} ({len(bad)} such entries). Remove or impute them first."
+        )
+
+
+def check_one_of(caller: str, name: str, value: Any, choices: Collection[Any]) -> None:
+    """Raise unless `value` is among `choices`, listing them."""
+    if value not in choices:
+        listed = ", ".join(repr(c) for c in choices)
+        raise ValueError(
+            f"`{caller}` needs `{name}` to be one of {listed}. Got `{name}={value!r}`."
+        )
+
+
+def check_rows(caller: str, name: str, x: Any) -> None:
+    """Raise unless `x` is a two-dimensional array with at least one row."""
+    if x.ndim != 2 or x.shape[0] == 0:
+        raise ValueError(
+            f"`{caller}` needs `{name}` as a matrix with one input per row. Got "
+            f"`{name}.shape={x.shape}`. Flatten images to `(n, features)` first."
+        )

@@ -1,0 +1,90 @@
+"""Frozen values that describe a network, and their JSON form."""
+
+import dataclasses
+import enum
+import json
+import math
+from typing import Any, ClassVar, Self
+
+
+class Description:
+    """Base of everything that describes a network: layers and activations.
+
+    A subclass is a frozen dataclass whose fields are numbers, strings, enums, other
+    descriptions, or tuples of these. It is hashable, equal by value, and it goes to
+    JSON and back under its class name.
+    """
+
+    kinds: ClassVar[dict[str, type["Description"]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not cls.__name__.startswith("Abstract"):
+            Description.kinds[cls.__name__] = cls
+
+    def to_json(self) -> str:
+        """The description as JSON text; `from_json` gives back an equal value."""
+        return json.dumps(_encode(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The description that `to_json` wrote.
+
+        Args:
+            text: JSON text.
+
+        Returns:
+            A value of this class (or of a subclass).
+
+        Raises:
+            ValueError: If the text is not JSON, names an unknown kind or field, lacks a
+                required field, or describes something else than this class.
+        """
+        try:
+            value = _decode(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"`{cls.__name__}.from_json` needs JSON text. Got {text[:40]!r}, which "
+                f"fails with: {error}."
+            ) from error
+        if not isinstance(value, cls):
+            raise ValueError(
+                f"`{cls.__name__}.from_json` needs the description of a "
+                f"`{cls.__name__}`. Got a `{type(value).__name__}`."
+            )
+        return value
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Description):
+        fields = dataclasses.fields(value)  # pyright: ignore[reportArgumentType]
+        return {"kind": type(value).__name__} | {
+            f.name: _encode(getattr(value, f.name)) for f in fields
+        }
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_encode(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"A description needs finite numbers. Got {value}.")
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    fields = dict(value)
+    kind = fields.pop("kind", None)
+    if kind not in Description.kinds:
+        known = ", ".join(sorted(Description.kinds))
+        raise ValueError(
+            f"`from_json` needs a known `kind`. Got {kind!r}. Known kinds: {known}."
+        )
+    try:
+        return Description.kinds[kind](**{k: _decode(v) for k, v in fields.items()})
+    except TypeError as error:
+        raise ValueError(
+            f"`from_json` needs the fields of `{kind}`. Got {sorted(fields)}: {error}."
+        ) from error

@@ -1,0 +1,76 @@
+"""What every layer offers."""
+
+import abc
+from typing import Any, Self
+
+from jaxtyping import Array, Float, Key
+
+from widelimit.description import Description
+
+Shape = tuple[int, ...]
+Params = Any  # a pytree of arrays, whose structure belongs to the layer
+
+
+class AbstractLayer(Description, abc.ABC):
+    """A layer, or a whole network: a frozen description with a finite reading.
+
+    Shapes are those of one example, without the batch axis. `apply` takes a batch.
+    """
+
+    @abc.abstractmethod
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of one output, given the shape of one input.
+
+        Args:
+            input_shape: Shape of one input, without the batch axis.
+
+        Returns:
+            The shape of one output, without the batch axis.
+
+        Raises:
+            ValueError: If the layer cannot take such an input.
+        """
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""], input_shape: Shape) -> Params:
+        """Random parameters for inputs of one shape, in the default float type.
+
+        Args:
+            key: Random key.
+            input_shape: Shape of one input, without the batch axis.
+
+        Returns:
+            A pytree of arrays.
+
+        Raises:
+            ValueError: If the layer cannot take such an input.
+        """
+
+    @abc.abstractmethod
+    def apply(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:
+        """Outputs of the layer for a batch of inputs.
+
+        Args:
+            params: What `init` returned, or a trained version of it.
+            x: Inputs, one per row.
+
+        Returns:
+            Outputs, one per row.
+
+        Raises:
+            ValueError: If the inputs do not fit the parameters.
+        """
+
+    def without_init(self, input_shape: Shape) -> Self:
+        """The same function of the parameters, without the settings of `init`.
+
+        Networks that differ in their initialisation alone become equal, and so share
+        one compiled program.
+
+        Args:
+            input_shape: Shape of one input, without the batch axis.
+
+        Returns:
+            A description with an equal `apply`; its `init` means nothing.
+        """
+        return self

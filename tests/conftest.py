@@ -1,0 +1,22 @@
+"""Settings and fixtures of every test: float64, strict promotion, checked shapes."""
+
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jaxtyping.install_import_hook("widelimit", "beartype.beartype")
+
+
+@pytest.fixture
+def getkey():
+    """Call it for a fresh random key; the sequence is the same in every run."""
+    key = jax.random.key(20260101)
+
+    def draw():
+        nonlocal key
+        key, fresh = jax.random.split(key)
+        return fresh
+
+    return draw
