@@ -1,0 +1,58 @@
+"""Losses, one value per row."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from widelimit._checks import check_one_of
+
+LossName = Literal["cross-entropy", "squared", "logistic"]
+Loss = Callable[[Float[Array, "n o"], Float[Array, "n o"]], Float[Array, " n"]]
+
+
+def cross_entropy(
+    outputs: Float[Array, "n o"], targets: Float[Array, "n o"]
+) -> Float[Array, " n"]:
+    r"""Cross-entropy $-\sum_k y_k \log \mathrm{softmax}(f)_k$, in nats."""
+    return optax.softmax_cross_entropy(outputs, targets)
+
+
+def squared(
+    outputs: Float[Array, "n o"], targets: Float[Array, "n o"]
+) -> Float[Array, " n"]:
+    r"""Half the squared distance $\tfrac12 \|f - y\|^2$ (zhu2022, Sec. 3)."""
+    return 0.5 * jnp.sum(jnp.square(outputs - targets), axis=1)
+
+
+def logistic(
+    outputs: Float[Array, "n 1"], targets: Float[Array, "n 1"]
+) -> Float[Array, " n"]:
+    r"""Logistic loss $\log(1 + e^{-y f})$ of one output and targets +1 or -1."""
+    return jax.nn.softplus(-outputs[:, 0] * targets[:, 0])
+
+
+LOSSES: dict[str, Loss] = {
+    "cross-entropy": cross_entropy,
+    "squared": squared,
+    "logistic": logistic,
+}
+
+
+def loss_function(name: LossName) -> Loss:
+    """The loss of that name.
+
+    Args:
+        name: A key of `LOSSES`.
+
+    Returns:
+        A function of outputs and targets with one value per row.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    check_one_of("loss_function", "loss", name, tuple(LOSSES))
+    return LOSSES[name]

@@ -1,0 +1,30 @@
+"""What is measured on a network: stability, laziness, accuracy."""
+
+from widelimit.measures.estimate import Estimate, mean_over_inputs, mean_over_seeds
+from widelimit.measures.gaussian_norm import mean_gaussian_norm, mean_gaussian_radius
+from widelimit.measures.input_jacobian import input_jacobian
+from widelimit.measures.movement import lazy_ratio, relative_movement
+from widelimit.measures.perturbation import (
+    Norm,
+    SampledStability,
+    perturbation_stability,
+    sampled_perturbation_stability,
+)
+from widelimit.measures.score import Score, score
+
+__all__ = [
+    "Estimate",
+    "Norm",
+    "SampledStability",
+    "Score",
+    "input_jacobian",
+    "lazy_ratio",
+    "mean_gaussian_norm",
+    "mean_gaussian_radius",
+    "mean_over_inputs",
+    "mean_over_seeds",
+    "perturbation_stability",
+    "relative_movement",
+    "sampled_perturbation_stability",
+    "score",
+]

@@ -1,0 +1,235 @@
+"""Training many seeds of one network in one compiled program."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from widelimit._checks import check_at_least, check_finite, check_rows
+from widelimit.layers import Params
+from widelimit.losses import Loss, LossName, loss_function
+
+Apply = Callable[[Params, Float[Array, "n d"]], Float[Array, "n o"]]
+Probe = Callable[[Params, Params], PyTree[Float[Array, "..."]]]
+
+
+class Trained(eqx.Module):
+    """What training returns, with one entry per seed.
+
+    Attributes:
+        params: The parameters after the last epoch (or the last finite one), with a
+            leading axis of seeds.
+        loss: Mean training loss of each epoch, before each step's update; NaN from the
+            epoch of divergence on.
+        diverged_at: Epoch, counted from 1, in which the loss or a parameter stopped
+            being finite; 0 if none did. Such a seed keeps its last finite parameters.
+        probes: What the probe returned, with leading axes of seeds and probe epochs;
+            floating values are NaN where the seed had diverged. `None` without a probe.
+    """
+
+    params: Params
+    loss: Float[Array, "k e"]
+    diverged_at: Int[Array, " k"]
+    probes: PyTree[Float[Array, "k p ..."]] | None
+
+
+def train(
+    apply: Apply,
+    params: Params,
+    x: Float[Array, "n d"],
+    targets: Float[Array, "n o"],
+    *,
+    loss: LossName,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int,
+    keys: Key[Array, " k"],
+    probe: Probe | None = None,
+    probe_epochs: Sequence[int] = (),
+    report: Callable[[float], None] | None = None,
+) -> Trained:
+    """Train every seed on the same data, each with its own mini-batches.
+
+    One compiled program holds everything: a scan over steps inside a loop over epochs,
+    all seeds side by side, mini-batches drawn on the device by a fresh permutation per
+    seed and epoch (rows that do not fill a last batch wait for the next epoch). Calls
+    with equal `apply`, `optimizer`, `probe` and shapes reuse the program: pass
+    `network.without_init(shape).apply` to share it between initialisations. The same
+    keys on the same machine give the same bits.
+
+    Args:
+        apply: Outputs for a batch of inputs; the `apply` of a network, or any function.
+        params: Initial parameters, every array with a leading axis of seeds.
+        x: Inputs, one per row.
+        targets: Targets, one row per input.
+        loss: Name of the loss, whose mean over the batch is minimised.
+        optimizer: An Optax transformation.
+        epochs: Passes through the data.
+        batch_size: Rows per step.
+        keys: One random key per seed.
+        probe: Function of one seed's parameters now and at initialisation, evaluated
+            inside the program; make it an `equinox.Module` if it holds arrays.
+        probe_epochs: Epochs after which to call the probe; 0 is before training.
+        report: Called now and then, from another thread, with the share done.
+
+    Returns:
+        Parameters, losses, statuses and probes of all seeds.
+
+    Raises:
+        ValueError: If shapes disagree, a number is not finite or out of range, or a
+            probe epoch lies outside the training.
+    """
+    caller = "train"
+    check_rows(caller, "x", x)
+    check_at_least(caller, "epochs", epochs, 0)
+    check_at_least(caller, "batch_size", batch_size, 1)
+    check_finite(caller, "x", x)
+    check_finite(caller, "targets", targets)
+    if len(targets) != len(x) or batch_size > len(x):
+        raise ValueError(
+            "`train` needs one target per row of `x` and a batch that fits. Got "
+            f"`x.shape={x.shape}`, `targets.shape={targets.shape}`, "
+            f"`batch_size={batch_size}`."
+        )
+    seeds = {len(leaf) for leaf in jax.tree.leaves(params)}
+    if seeds != {len(keys)}:
+        raise ValueError(
+            "`train` needs a leading axis of seeds on every parameter, as long as "
+            f"`keys`. Got lengths {sorted(seeds)} and {len(keys)} keys. Initialise "
+            "with `jax.vmap(lambda k: network.init(k, shape))(keys)`."
+        )
+    stops = sorted(set(probe_epochs))
+    if stops and not (0 <= stops[0] and stops[-1] <= epochs):
+        raise ValueError(
+            f"`train` needs `probe_epochs` from 0 to `epochs={epochs}`. Got {stops}."
+        )
+    if probe is not None and not stops:
+        raise ValueError(
+            "`train` needs `probe_epochs` when it is given a probe. Got none. Pass "
+            f"`probe_epochs=(0, {epochs})` to probe before and after training."
+        )
+    with _listening(report) as listener:
+        trained = _train(
+            apply,
+            params,
+            jnp.asarray(x),
+            jnp.asarray(targets),
+            loss_function(loss),
+            optimizer,
+            epochs,
+            batch_size,
+            keys,
+            probe,
+            tuple(stops),
+            listener,
+        )
+        jax.block_until_ready(trained)
+    return trained
+
+
+@eqx.filter_jit
+def _train(
+    apply: Apply,
+    params: Params,
+    x: Array,
+    targets: Array,
+    row_loss: Loss,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int,
+    keys: Array,
+    probe: Probe | None,
+    stops: tuple[int, ...],
+    listener: Array,
+) -> Trained:
+    initial = params
+    steps = len(x) // batch_size
+
+    def batch_loss(p, rows):
+        return jnp.mean(row_loss(apply(p, x[rows]), targets[rows]))
+
+    def step(state, rows):
+        p, optimizer_state = state
+        value, gradient = jax.value_and_grad(batch_loss)(p, rows)
+        with jax.numpy_dtype_promotion("standard"):  # Optax's schedules need it
+            updates, optimizer_state = optimizer.update(gradient, optimizer_state, p)
+        return (optax.apply_updates(p, updates), optimizer_state), value
+
+    def one_seed(seed, epoch):
+        state, diverged_at, key = seed
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), len(x))
+        batches = order[: steps * batch_size].reshape(steps, batch_size)
+        new, losses = jax.lax.scan(step, state, batches)
+        value = jnp.mean(losses)
+        finite = jnp.isfinite(value) & _all_finite(new[0])
+        alive = (diverged_at == 0) & finite
+        diverged_at = jnp.where((diverged_at == 0) & ~finite, epoch + 1, diverged_at)
+        state = jax.tree.map(lambda a, b: jnp.where(alive, a, b), new, state)
+        return (state, diverged_at, key), jnp.where(alive, value, jnp.nan)
+
+    def one_epoch(epoch, carry):
+        seeds, history = carry
+        seeds, value = jax.vmap(one_seed, (0, None))(seeds, epoch)
+        jax.debug.callback(_notify, listener, epoch + 1, epochs)
+        return seeds, history.at[:, epoch].set(value)
+
+    states = (params, jax.vmap(optimizer.init)(params))
+    never = jnp.zeros(len(keys), dtype=jnp.int32)
+    history = jnp.full((len(keys), epochs), jnp.nan, dtype=x.dtype)
+    carry, probes, last = ((states, never, keys), history), None, 0
+    if probe is not None:
+
+        def measure(seed, start):
+            (p, _), diverged_at, _ = seed
+            values = probe(p, start)
+            return jax.tree.map(
+                lambda v: jnp.where(diverged_at == 0, v, jnp.nan), values
+            )
+
+        def one_segment(carry, segment):
+            carry = jax.lax.fori_loop(segment[0], segment[1], one_epoch, carry)
+            return carry, jax.vmap(measure)(carry[0], initial)
+
+        segments = np.array([(0, *stops[:-1]), stops], dtype=np.int32).T
+        carry, probes = jax.lax.scan(one_segment, carry, segments)
+        probes = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), probes)
+        last = stops[-1]
+    carry = jax.lax.fori_loop(last, epochs, one_epoch, carry)
+    ((params, _), diverged_at, _), history = carry
+    return Trained(params, history, diverged_at, probes)
+
+
+_listeners: dict[int, Callable[[float], None]] = {}
+_tokens = itertools.count(1)
+
+
+@contextlib.contextmanager
+def _listening(report: Callable[[float], None] | None) -> Iterator[Any]:
+    """Registers `report` under a number that the compiled program can carry."""
+    token = next(_tokens)
+    if report is not None:
+        _listeners[token] = report
+    try:
+        # An array: a Python int would be part of the program and recompile it.
+        yield jnp.int32(token)
+        jax.effects_barrier()
+    finally:
+        _listeners.pop(token, None)
+
+
+def _notify(listener: Any, epoch: Any, epochs: Any) -> None:
+    report = _listeners.get(int(listener))
+    if report is not None:
+        report(int(epoch) / int(epochs))
+
+
+def _all_finite(tree: PyTree[Array]) -> Any:
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(leaves))
