@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 
-def check_at_least(caller: str, name: str, value: float, least: float) -> None:
+def check_at_least(
+    caller: str, name: str, value: int | float, least: int | float
+) -> None:
     """Raise unless `value >= least` (NaN fails)."""
     if not value >= least:
         raise ValueError(f"`{caller}` needs `{name} >= {least}`. Got `{name}={value}`.")
 
 
-def check_positive(caller: str, name: str, value: float) -> None:
+def check_positive(caller: str, name: str, value: int | float) -> None:
     """Raise unless `value` is a finite number above zero."""
     if not (math.isfinite(value) and value > 0):
         raise ValueError(
