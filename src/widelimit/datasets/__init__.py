@@ -1,0 +1,38 @@
+"""Data sets as arrays, their files and downloads, and their preparation."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from widelimit.datasets.catalogue import Listing, listing
+from widelimit.datasets.cifar_binary import read_cifar10_binary
+from widelimit.datasets.dataset import Dataset
+from widelimit.datasets.idx import read_idx
+from widelimit.datasets.preparation import Prepared, prepare
+from widelimit.datasets.registry import fetch, load, names
+
+__all__ = [
+    "Dataset",
+    "Listing",
+    "Prepared",
+    "fetch",
+    "listing",
+    "load",
+    "names",
+    "prepare",
+    "read_cifar10_binary",
+    "read_idx",
+    "sphere",
+]
+
+if TYPE_CHECKING:
+    from widelimit.datasets.synthetic import sphere
+
+
+def __getattr__(name: str) -> Any:
+    if name == "sphere":  # the only name here that needs jax
+        return importlib.import_module("widelimit.datasets.synthetic").sphere
+    raise AttributeError(f"module 'widelimit.datasets' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,51 @@
+"""Reader of data sets kept as numpy archives."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from widelimit.datasets.images import Split
+
+
+def read_npz(path: Path) -> Split:
+    """The arrays `x_train`, `y_train`, `x_test`, `y_test` of a numpy archive.
+
+    Args:
+        path: The `.npz` file; pickled objects in it are refused.
+
+    Returns:
+        The four arrays.
+
+    Raises:
+        ValueError: If the file is damaged, is no numpy archive, or lacks an array.
+    """
+    try:
+        with path.open("rb") as file:  # `np.load` leaves a damaged file open
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
+            missing = [key for key in Split._fields if key not in archive]
+            if missing:
+                raise ValueError(
+                    f"it has no {', '.join(missing)}, only {', '.join(archive) or '-'}"
+                )
+            return Split(*(archive[key] for key in Split._fields))
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"`load` needs a numpy archive with the arrays {', '.join(Split._fields)}. "
+            f"Got '{path}', which cannot be used: {error}."
+        ) from error
+
+
+def npz_rows(path: Path) -> tuple[int, int]:
+    """Numbers of training and test rows, read from the archive's headers alone."""
+    counts = []
+    with zipfile.ZipFile(path) as archive:
+        for key in ("y_train", "y_test"):
+            with archive.open(f"{key}.npy") as file:
+                np.lib.format.read_magic(file)
+                shape, _, _ = np.lib.format.read_array_header_1_0(file)
+            counts.append(shape[0])
+    return counts[0], counts[1]
