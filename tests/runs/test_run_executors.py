@@ -1,0 +1,199 @@
+"""Both executors, through `run_trials`: equal values, and failures that stay alone."""
+
+import os
+import re
+import sys
+
+import pytest
+import xarray as xr
+
+from widelimit.runs import (
+    Executor,
+    ProcessExecutor,
+    SerialExecutor,
+    SilentProgress,
+    Store,
+    config_key,
+    load_results,
+    run_trials,
+)
+
+EXECUTORS = [SerialExecutor(), ProcessExecutor(2)]
+both = pytest.mark.parametrize("executor", EXECUTORS, ids=["serial", "processes"])
+TRIALS = [{"index": i, "seed": 7 * i} for i in range(5)]
+
+
+def run(directory, trials=TRIALS, trial="draw", executor=None, **options):
+    return run_trials(
+        directory,
+        configuration={"study": "tiny"},
+        trials=trials,
+        trial=f"tiny_trials:{trial}",
+        executor=executor,
+        progress=SilentProgress(),
+        **options,
+    )
+
+
+def test_executors_give_equal_values(tmp_path):
+    found = []
+    for i, executor in enumerate(EXECUTORS):
+        assert isinstance(executor, Executor)
+        summary = run(tmp_path / str(i), executor=executor)
+        assert (summary.total, summary.computed, summary.failed) == (5, 5, ())
+        axes = {"index": [t["index"] for t in TRIALS]}
+        results = load_results(tmp_path / str(i), axes)
+        assert (results.wall_seconds < 5).all()
+        found.append(results.drop_vars("wall_seconds"))
+    xr.testing.assert_identical(*found)
+
+
+@both
+def test_only_missing_trials_are_computed(tmp_path, executor):
+    assert run(tmp_path, TRIALS[:3]).computed == 3
+    before = {p: p.read_bytes() for p in Store(tmp_path).trials.iterdir()}
+    assert run(tmp_path, TRIALS, executor=executor).computed == 2
+    assert all(p.read_bytes() == text for p, text in before.items())
+    assert run(tmp_path, TRIALS, executor=executor).computed == 0
+
+
+@both
+def test_a_failing_trial_keeps_its_traceback(tmp_path, executor):
+    messages = {
+        "raise": "(?s)in troublesome\n.*\nArithmeticError: the loss is not finite",
+        "exit": "SystemExit: 3",
+        "no dataset": "needs to return an `xarray.Dataset`. Got a `dict`",
+        "complex": "Got `z` with dtype complex128",
+    }
+    bad = [{"index": 9, "seed": 0, "trouble": t} for t in messages]
+    trials = [TRIALS[0], *bad, *TRIALS[1:]]
+    summary = run(tmp_path, trials, "troublesome", executor)
+    assert summary.failed == tuple(config_key(t) for t in bad)
+    assert len(list(Store(tmp_path).records())) == len(trials)
+    for key, message in zip(summary.failed, messages.values(), strict=True):
+        assert re.search(message, Store(tmp_path).read(key).error)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_dying_worker_fails_its_trial_only(tmp_path, workers):
+    messages = {
+        "os._exit": "ended with exit code 7",
+        "kill": r"was killed by SIGKILL \(exit code -9\)",
+    }
+    bad = [{"index": 9, "seed": 0, "trouble": t} for t in messages]
+    trials = [TRIALS[0], *bad, *TRIALS[1:]]
+    summary = run(tmp_path, trials, "troublesome", ProcessExecutor(workers))
+    assert summary.computed == len(trials)
+    assert summary.failed == tuple(config_key(t) for t in bad)
+    for config, message in zip(bad, messages.values(), strict=True):
+        record = Store(tmp_path).read(config_key(config))
+        assert record.config == config and record.environment["numpy"]
+        assert re.search(message, record.error)
+
+
+@both
+def test_failed_trials_are_computed_again_on_demand_only(tmp_path, executor):
+    trials = [TRIALS[0], TRIALS[1] | {"trouble": "raise"}]
+    run(tmp_path, trials, "troublesome")
+    first = [r.started for r in Store(tmp_path).records()]
+    summary = run(tmp_path, trials, "troublesome", executor)
+    assert summary.computed == 0 and len(summary.failed) == 1
+    summary = run(tmp_path, trials, "troublesome", executor, retry_failed=True)
+    assert summary.computed == 1 and len(summary.failed) == 1
+    again = [r.started for r in Store(tmp_path).records()]
+    assert sum(a != b for a, b in zip(first, again, strict=True)) == 1
+    summary = run(tmp_path, trials, "draw", executor, retry_failed=True)
+    assert summary.computed == 1 and summary.failed == ()
+
+
+@both
+def test_trials_cannot_change_their_record(tmp_path, executor):
+    run(tmp_path, TRIALS[:1], "changes_its_config", executor)
+    (record,) = Store(tmp_path).records()
+    assert record.config == TRIALS[0] and record.status == "done"
+
+
+def test_workers_may_print_and_read(tmp_path, capfd):
+    run(tmp_path, TRIALS[:2], "noisy", ProcessExecutor(1))
+    assert [r.error for r in Store(tmp_path).records()] == [None, None]
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("from Python\nfrom a child") == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinity")
+def test_workers_share_the_cores(tmp_path):
+    run(tmp_path, TRIALS[:2], "cores", ProcessExecutor(2))
+    cores = [int(r.values["cores"]) for r in Store(tmp_path).records()]
+    allowed = len(os.sched_getaffinity(0))
+    assert all(max(1, allowed // 2) <= c <= (allowed + 1) // 2 for c in cores)
+
+
+def test_the_environment_of_a_worker_is_recorded(tmp_path):
+    run(tmp_path, TRIALS[:1], executor=ProcessExecutor(1))
+    (record,) = Store(tmp_path).records()
+    assert record.environment["device"] is None  # this trial needs no JAX
+    assert record.environment["python"] == sys.version.split()[0]
+
+
+@both
+@pytest.mark.parametrize("reference", ["tiny_trials:absent", "draw"])
+def test_a_wrong_reference_ends_the_run(tmp_path, executor, reference):
+    with pytest.raises(ImportError, match="A trial needs a reference"):
+        run_trials(
+            tmp_path,
+            configuration={},
+            trials=TRIALS,
+            trial=reference,
+            executor=executor,
+            progress=SilentProgress(),
+        )
+    assert list(Store(tmp_path).records()) == []
+
+
+def test_trials_of_the_main_script_need_the_serial_executor(tmp_path):
+    with pytest.raises(ValueError, match="another process can import"):
+        list(ProcessExecutor(1).run("__main__:draw", TRIALS, lambda k, f: None))
+
+
+def test_a_worker_that_cannot_start_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="exit code 1 before its first trial"):
+        run(tmp_path, executor=ProcessExecutor(2))
+    assert list(Store(tmp_path).records()) == []
+
+
+def test_the_number_of_workers_is_checked():
+    with pytest.raises(ValueError, match="`workers >= 1`. Got `workers=0`"):
+        ProcessExecutor(0)
+
+
+def test_equal_trials_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'Got two with {"seed":1,"width":2}. Give'):
+        run(tmp_path, [{"width": 2, "seed": 1}, {"seed": 1, "width": 2}])
+    assert list(tmp_path.iterdir()) == []
+
+
+@both
+def test_no_trials_are_no_work(tmp_path, executor):
+    summary = run(tmp_path, [], executor=executor)
+    assert (summary.total, summary.computed, summary.failed) == (0, 0, ())
+
+
+@pytest.mark.slow
+@both
+def test_overhead_is_below_five_percent(tmp_path, executor):
+    seconds = 0.5
+    trials = [{"seed": i, "seconds": seconds, "size": 1000} for i in range(10)]
+    run_trials(
+        tmp_path,
+        configuration={},
+        trials=trials,
+        trial="tiny_trials:draw",
+        executor=executor,
+    )
+    records = list(Store(tmp_path).records())
+    stamps = sorted(p.stat().st_mtime for p in Store(tmp_path).trials.iterdir())
+    workers = getattr(executor, "workers", 1)
+    # From the first record to the last: a worker's start is not part of a trial.
+    ideal = seconds * (len(records) - workers) / workers
+    assert stamps[-1] - stamps[workers - 1] < 1.05 * ideal
