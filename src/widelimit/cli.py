@@ -1,0 +1,300 @@
+"""The command line: a thin shell over studies, reports and data sets."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from widelimit.studies import Outcome
+
+app = typer.Typer(
+    name="widelimit",
+    help="Robustness of neural networks: measured at finite width, predicted from "
+    "width, depth, initialisation and training regime.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(
+    help="Data sets: what is here, and fetching.", no_args_is_help=True
+)
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that compute trials.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for records and the page.")] = Path(
+        "widelimit-demo"
+    ),
+    workers: Workers = 1,
+    as_json: Json = False,
+) -> None:
+    """Run all studies, small, on scikit-learn's digits, and write one page.
+
+    Takes a minute or two on two cores; run it again to go on after an interruption.
+    """
+    from widelimit.report import build_report
+    from widelimit.studies import STUDIES, run_study
+
+    started = time.monotonic()
+    outcomes = []
+    for number, study in enumerate(STUDIES.values(), start=1):
+        if not as_json:
+            typer.echo(f"[{number}/{len(STUDIES)}] {study.title}", err=True)
+        outcomes.append(run_study(study, out / study.name, workers=workers))
+    page = build_report(out)
+    if as_json:
+        _print_json(
+            {"studies": [_summary(o) for o in outcomes], "report": str(page.resolve())}
+        )
+        return
+    for outcome in outcomes:
+        _print_claims(outcome)
+    typer.echo(f"Done in {time.monotonic() - started:.0f} s. Open {page}")
+
+
+@app.command()
+def studies(
+    name: Annotated[
+        str | None, typer.Argument(help="Show one study's settings and presets.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the studies, or show the settings and presets of one."""
+    from widelimit.studies import STUDIES, find_study
+
+    if name is None:
+        if as_json:
+            _print_json(
+                [
+                    {"name": s.name, "title": s.title, "source": s.source}
+                    for s in STUDIES.values()
+                ]
+            )
+            return
+        _print_table(
+            ("study", "what", "source"),
+            [(s.name, s.title, s.source) for s in STUDIES.values()],
+        )
+        return
+    study = find_study(name)
+    presets = {p: study.configure(p).model_dump(mode="json") for p in study.presets}
+    counts = {p: len(list(study.trials(study.configure(p)))) for p in presets}
+    if as_json:
+        _print_json({"study": name, "presets": presets, "trials": counts})
+        return
+    typer.echo(f"{study.title}\n{study.question}\nSource: {study.source}\n")
+    rows = [
+        (field, *(_short(values[field]) for values in presets.values()))
+        for field in study.settings.model_fields
+    ]
+    rows.append(("(trials)", *(str(count) for count in counts.values())))
+    _print_table(("setting", *presets), rows)
+    typer.echo("Change one with --set name=value; lists are comma-separated.")
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="A study's name, or module:attribute.")],
+    preset: Annotated[str, typer.Option(help="quick, laptop or paper.")] = "quick",
+    data: Annotated[str | None, typer.Option(help="Data set.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per point.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records and the page.")
+    ] = None,
+    workers: Workers = 1,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed trials again.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study: what is missing of its grid, then its claims and its page.
+
+    An interrupted run goes on where it was when it is started again.
+    """
+    from widelimit.report import build_report
+    from widelimit.studies import run_study
+
+    asked: dict[str, Any] = dict(_pair(change) for change in changes or [])
+    asked |= {} if data is None else {"data": data}
+    asked |= {} if seeds is None else {"seeds": seeds}
+    directory = out or Path("widelimit-runs") / study.replace(":", "-")
+    outcome = run_study(
+        study,
+        directory,
+        preset=preset,
+        changes=asked,
+        workers=workers,
+        retry_failed=retry_failed,
+    )
+    _finish(outcome, build_report(directory), as_json)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A study's folder, or a demo's.")],
+    as_json: Json = False,
+) -> None:
+    """Write the page again from the records of a run, finished or not."""
+    from widelimit.report import build_report
+
+    page = build_report(directory)
+    if as_json:
+        _print_json({"report": str(page.resolve())})
+    else:
+        typer.echo(f"Open {page}")
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """Which data sets are known, which are here, and how to get the others."""
+    import dataclasses
+
+    from widelimit.datasets import listing
+
+    entries = [dataclasses.asdict(entry) for entry in listing()]
+    if as_json:
+        _print_json(entries)
+        return
+    _print_table(
+        ("data set", "here", "rows (train, test)", "where, or how to get it"),
+        [
+            (
+                e["name"],
+                "yes" if e["available"] else "no",
+                f"{e['n_train'] or '?'}, {e['n_test'] or '?'}",
+                str(e["where"] if e["available"] else e["how"]),
+            )
+            for e in entries
+        ],
+    )
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    as_json: Json = False,
+) -> None:
+    """Download a data set into the cache, checked and resumable."""
+    from widelimit.datasets import fetch
+
+    def show(file: str, have: int, total: int | None) -> None:
+        share = f" of {total / 1e6:.1f}" if total else ""
+        end = "\r" if sys.stderr.isatty() else ""
+        if end:
+            sys.stderr.write(f"{file}: {have / 1e6:.1f}{share} MB{end}")
+
+    path = fetch(name, progress=show)
+    if as_json:
+        _print_json({"data": name, "path": str(path)})
+    else:
+        typer.echo(f"{name} is in {path}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; by default that of this process.
+
+    Returns:
+        The exit status: 0, or 2 after an error in what was asked, or 130 after an
+        interruption.
+    """
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. Run the same command again to go on.\n")
+        sys.stderr.flush()
+        os._exit(130)  # compiled code may still be running in another thread
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        usage = getattr(error, "show", None)  # a mistake in the command's own words
+        if usage is not None:
+            usage()
+        elif isinstance(error, ValueError | OSError):
+            sys.stderr.write(f"Error: {error}\n")
+        else:
+            raise
+        return 2
+    return status if isinstance(status, int) else 0
+
+
+def _finish(outcome: "Outcome", page: Path, as_json: bool) -> None:
+    if as_json:
+        _print_json({**_summary(outcome), "report": str(page.resolve())})
+        return
+    _print_claims(outcome)
+    typer.echo(f"Open {page}")
+
+
+def _summary(outcome: "Outcome") -> dict[str, Any]:
+    done = [record for record in outcome.records if record.status == "done"]
+    return {
+        "study": outcome.reference,
+        "claims": [claim.to_dict() for claim in outcome.claims()],
+        "records": len(done),
+        "failed": len(outcome.records) - len(done),
+    }
+
+
+def _print_claims(outcome: "Outcome") -> None:
+    rows = [
+        (
+            claim.verdict,
+            claim.statement,
+            f"{claim.statistic:.3g} ± {claim.uncertainty:.2g}",
+        )
+        for claim in outcome.claims()
+    ]
+    _print_table(("verdict", outcome.study.title, "statistic"), rows)
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head, header_style="bold", box=None, pad_edge=False)
+    colors = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
+    for row in rows:
+        first = f"[{colors[row[0]]}]{row[0]}[/]" if row[0] in colors else row[0]
+        table.add_row(first, *(cell.replace("[", r"\[") for cell in row[1:]))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(table)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, allow_nan=False, ensure_ascii=False))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"`--set` needs KEY=VALUE. Got {text!r}.")
+    return name.strip(), value.strip()
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(v) for v in value)
+    return "-" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""From directories of records to the page."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from widelimit.report.page import Section, write_page
+from widelimit.studies import Outcome, read_outcome
+
+
+def build_report(directory: str | os.PathLike[str]) -> Path:
+    """Write `report.html` into a directory, from the studies whose records it holds.
+
+    Args:
+        directory: A study's directory, or one whose subdirectories are studies'.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        FileNotFoundError: If the directory holds no study.
+    """
+    root = Path(directory)
+    outcomes = [read_outcome(path) for path in _studies_in(root)]
+    lead = (
+        f"Measured on {', '.join(sorted({_data(o) for o in outcomes}))}. Every claim "
+        "is judged by a 95 % interval over seeds, with the data held fixed: it holds, "
+        "does not hold, or is undecided. Click a legend entry to pick out a curve."
+    )
+    title = outcomes[0].study.title if len(outcomes) == 1 else "widelimit: robustness"
+    sections = [section_of(outcome) for outcome in outcomes]
+    return write_page(root, sections, title=title, lead=lead)
+
+
+def _studies_in(root: Path) -> Sequence[Path]:
+    if (root / "study.json").is_file():
+        return [root]
+    found = sorted(path.parent for path in root.glob("*/study.json"))
+    if not found:
+        raise FileNotFoundError(
+            f"`build_report` needs a directory with a study's records. Got `{root}`, "
+            "which has no study.json, nor has a folder in it. Run `widelimit run STUDY "
+            "--out DIR` first."
+        )
+    return found
+
+
+def section_of(outcome: Outcome) -> Section:
+    """What the page says about one study.
+
+    Args:
+        outcome: The study's results.
+
+    Returns:
+        The section.
+    """
+    study = outcome.study
+    return Section(
+        name=study.name,
+        title=study.title,
+        question=study.question,
+        source=study.source,
+        figures=outcome.figures(),
+        claims=outcome.claims(),
+        settings=outcome.settings.model_dump(mode="json"),
+        facts=_facts(outcome),
+        repeat=repeat_command(outcome),
+        records=[_row(outcome, record) for record in outcome.records],
+        notes=_notes(outcome),
+    )
+
+
+def repeat_command(outcome: Outcome) -> str:
+    """The command line that repeats a study: the nearest preset and what differs.
+
+    Args:
+        outcome: The study's results.
+
+    Returns:
+        A shell command.
+    """
+    ours = outcome.settings.model_dump()
+    choices = []
+    for preset in outcome.study.presets:
+        theirs = outcome.study.configure(preset).model_dump()
+        changed = [
+            f"--set {name}={_text(value)}"
+            for name, value in ours.items()
+            if theirs[name] != value
+        ]
+        choices.append((len(changed), preset, changed))
+    _, preset, changed = min(choices, key=lambda choice: choice[0])
+    parts = ["widelimit run", outcome.reference, f"--preset {preset}", *changed]
+    return " ".join([*parts, "--out DIR"])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_text(v) for v in value)
+    return "none" if value is None else str(value)
+
+
+def _data(outcome: Outcome) -> str:
+    return str(getattr(outcome.settings, "data", outcome.study.name))
+
+
+def _facts(outcome: Outcome) -> dict[str, str]:
+    done = [record for record in outcome.records if record.status == "done"]
+    facts = {"trials": f"{len(done)} of {outcome.results['status'].size}"}
+    if not done:
+        return facts
+    seconds = sum(record.wall_seconds for record in done)
+    facts["time of all trials"] = f"{seconds:.0f} s"
+    for name in ("widelimit", "jax", "python", "system", "device", "default_float"):
+        told = {_told(record.environment[name]) for record in done}
+        facts[name.replace("_", " ")] = "; ".join(sorted(told))
+    return facts
+
+
+def _told(value: Any) -> str:
+    return " ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
+
+
+def _row(outcome: Outcome, record: Any) -> dict[str, Any]:
+    point = {axis: record.config.get(axis) for axis in outcome.study.axes}
+    return {
+        "record": record.key[:12],
+        **point,
+        "status": record.status,
+        "seconds": record.wall_seconds,
+    }
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    notes = []
+    failed = [record for record in outcome.records if record.status == "failed"]
+    if failed:
+        last = (failed[0].error or "").strip().splitlines()[-1:]
+        notes.append(
+            f"{len(failed)} trials failed; the first with: {' '.join(last)}. Their "
+            "records keep the traceback."
+        )
+    unfinished = outcome.missing - len(failed)
+    if unfinished:
+        notes.append(
+            f"{unfinished} trials of the grid have not been run yet; the same command "
+            "goes on with them."
+        )
+    diverged = outcome.results.get("diverged_at")
+    if diverged is not None and int((diverged > 0).sum()):
+        notes.append(
+            f"{int((diverged > 0).sum())} trainings diverged; their seeds are left out "
+            "of means and statistics after the epoch in which they did."
+        )
+    return notes

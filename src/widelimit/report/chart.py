@@ -1,0 +1,143 @@
+"""Panels as Vega-Lite charts."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import altair as alt
+
+from widelimit.studies.figure import Figure, Panel
+
+_CATEGORIES = ["#2f5d8a", "#c8553d", "#4f8a4b", "#8a5a9e", "#b8860b", "#5b6770"]
+_BAND = 0.16
+
+
+def panel_chart(
+    panel: Panel, *, width: int | Literal["container"]
+) -> "alt.LayerChart | alt.FacetChart":
+    """The chart of one panel: bands, lines, points, and a legend that filters.
+
+    Args:
+        panel: What to draw.
+        width: Width in pixels, or `"container"` to fill the page's column.
+
+    Returns:
+        An Altair chart that holds its data.
+    """
+    rows = [row for curve in panel.curves for row in curve.rows()]
+    series = list(dict.fromkeys(curve.series for curve in panel.curves))
+    colors: dict[str, Any] = {"domain": series}
+    if panel.ordered and len(series) > 1:
+        colors |= {"range": _ramp(len(series))}
+    else:
+        colors |= {"range": [_CATEGORIES[i % 6] for i in range(len(series))]}
+    pick = alt.selection_point(fields=["series"], bind="legend")
+    x = alt.X(
+        "x:Q",
+        title=panel.x_title,
+        scale=alt.Scale(type="log", base=2, nice=False)
+        if panel.x_log
+        else alt.Scale(nice=True, zero=False),
+        axis=alt.Axis(values=_ticks(rows)) if panel.x_log else alt.Axis(),
+    )
+    y_scale = alt.Scale(type="log") if panel.y_log else alt.Scale(zero=False)
+    y_axis = alt.Axis(format=".1~e") if panel.y_log and _wide(rows) else alt.Axis()
+    color = alt.Color(
+        "series:N",
+        title=panel.legend or None,
+        sort=series,
+        scale=alt.Scale(**colors),
+        legend=alt.Legend(orient="bottom", columns=3, symbolType="stroke")
+        if len(series) > 1
+        else None,
+    )
+    opacity = alt.when(pick).then(alt.value(1.0)).otherwise(alt.value(0.12))
+    faint = alt.when(pick).then(alt.value(_BAND)).otherwise(alt.value(0.02))
+    tooltip = [
+        alt.Tooltip("series:N", title=panel.legend or "series"),
+        alt.Tooltip("kind:N"),
+        alt.Tooltip("x:Q", title=panel.x_title),
+        alt.Tooltip("y:Q", title=panel.y_title, format=".4~g"),
+        alt.Tooltip("low:Q", title="95 % from", format=".4~g"),
+        alt.Tooltip("high:Q", title="95 % to", format=".4~g"),
+        alt.Tooltip("note:N", title="note"),
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=color)
+    y = alt.Y("y:Q", title=panel.y_title, scale=y_scale, axis=y_axis)
+    band = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_area()
+        .encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q", opacity=faint)
+    )
+    dash = alt.StrokeDash(
+        "kind:N",
+        scale=alt.Scale(domain=["measured", "theory"], range=[[1, 0], [5, 4]]),
+        legend=None,
+    )
+    line = base.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash, opacity=opacity)
+    points = (
+        base.transform_filter("datum.kind == 'measured'")
+        .mark_point(filled=True, size=38)
+        .encode(y=y, opacity=opacity, tooltip=tooltip)
+    )
+    theory = (
+        base.transform_filter("datum.kind == 'theory'")
+        .mark_point(size=60, opacity=0)
+        .encode(y=y, tooltip=tooltip)
+    )
+    return alt.layer(band, line, theory, points.add_params(pick)).properties(
+        title=panel.title, width=width, height=260
+    )
+
+
+def figure_chart(figure: Figure) -> alt.HConcatChart:
+    """All panels side by side at a fixed size, for image files.
+
+    Args:
+        figure: What to draw.
+
+    Returns:
+        An Altair chart.
+    """
+    charts = [panel_chart(panel, width=330) for panel in figure.panels]
+    joined = alt.hconcat(*charts, spacing=36).resolve_scale(
+        color="independent", strokeDash="independent"
+    )
+    return style(joined.properties(title=figure.title))
+
+
+def style(chart: Any) -> Any:
+    """The chart with the look shared by all figures."""
+    font = "system-ui, 'DejaVu Sans', sans-serif"
+    return (
+        chart.configure(font=font, background="white")
+        .configure_axis(gridColor="#ececec", labelColor="#444", titleColor="#333")
+        .configure_view(stroke="#d5d5d5")
+        .configure_title(anchor="start", fontSize=13, color="#222")
+        .configure_legend(labelLimit=260, titleColor="#333", labelColor="#333")
+    )
+
+
+def _ramp(count: int) -> list[str]:
+    """Colours from dark blue over green to ochre, evenly spaced."""
+    stops = [(38, 49, 107), (33, 120, 140), (87, 163, 104), (214, 160, 30)]
+    colors = []
+    for i in range(count):
+        position = i / (count - 1) * (len(stops) - 1)
+        lower = min(int(position), len(stops) - 2)
+        share = position - lower
+        mixed = [
+            round(a + share * (b - a))
+            for a, b in zip(stops[lower], stops[lower + 1], strict=True)
+        ]
+        colors.append("#" + "".join(f"{c:02x}" for c in mixed))
+    return colors
+
+
+def _ticks(rows: Sequence[dict[str, Any]]) -> list[float]:
+    values = sorted({row["x"] for row in rows if row["kind"] == "measured"})
+    return values if len(values) <= 7 else values[::2]
+
+
+def _wide(rows: Sequence[dict[str, Any]]) -> bool:
+    values = [row["y"] for row in rows]
+    return not values or min(values) < 1e-3 or max(values) > 1e4

@@ -1,0 +1,49 @@
+"""The studies by name, and how to name one's own."""
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from widelimit.studies.base import Study
+from widelimit.studies.lazy_ratio import LAZY_RATIO
+from widelimit.studies.stability_depth import STABILITY_DEPTH
+from widelimit.studies.stability_regime import STABILITY_REGIME
+from widelimit.studies.stability_width import STABILITY_WIDTH
+
+STUDIES: Mapping[str, Study] = MappingProxyType(
+    {
+        study.name: study
+        for study in (LAZY_RATIO, STABILITY_WIDTH, STABILITY_REGIME, STABILITY_DEPTH)
+    }
+)
+
+
+def find_study(name: str) -> Study:
+    """The study of that name, or the one at `module:attribute`.
+
+    Args:
+        name: A key of `STUDIES`, or where one's own study stands.
+
+    Returns:
+        The study.
+
+    Raises:
+        ValueError: If there is no such study.
+    """
+    if name in STUDIES:
+        return STUDIES[name]
+    module, colon, attribute = name.partition(":")
+    if colon:
+        try:
+            study = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"`find_study` needs a study at `module:attribute`. Got {name!r}: "
+                f"{error}. Is the module on the Python path?"
+            ) from error
+        if isinstance(study, Study):
+            return study
+    raise ValueError(
+        f"`find_study` needs the name of a study. Got {name!r}. Known: "
+        f"{', '.join(STUDIES)}; your own are named `module:attribute`."
+    )

@@ -1,0 +1,85 @@
+"""Figures as data: panels of curves with bands, and theory beside them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve: measured points with a band, or a line of theory.
+
+    Args:
+        series: Name in the legend; curves of one name share a colour.
+        x: Positions.
+        y: Values; a NaN leaves the point out.
+        low: Lower ends of the band, or empty for none.
+        high: Upper ends of the band, or empty for none.
+        theory: Whether it is drawn dashed and without points.
+        notes: A text per point for the tooltip, or empty.
+    """
+
+    series: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    theory: bool = False
+    notes: Sequence[str] = ()
+
+    def rows(self) -> list[dict[str, object]]:
+        """One dictionary per drawable point."""
+        kind = "theory" if self.theory else "measured"
+        rows = []
+        for i, (x, y) in enumerate(zip(self.x, self.y, strict=True)):
+            if not math.isfinite(y):
+                continue
+            row = {"series": self.series, "kind": kind, "x": float(x), "y": float(y)}
+            if self.low and math.isfinite(self.low[i]) and math.isfinite(self.high[i]):
+                row |= {"low": float(self.low[i]), "high": float(self.high[i])}
+            if self.notes:
+                row["note"] = self.notes[i]
+            rows.append(row)
+        return rows
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes with its curves.
+
+    Args:
+        title: Above the axes.
+        x_title: Label of the x axis.
+        y_title: Label of the y axis.
+        curves: What is drawn.
+        x_log: Whether x is on a logarithmic scale, base 2.
+        y_log: Whether y is on a logarithmic scale, base 10.
+        legend: What the series are.
+        ordered: Whether the series have an order (colours from a ramp).
+    """
+
+    title: str
+    x_title: str
+    y_title: str
+    curves: Sequence[Curve]
+    x_log: bool = True
+    y_log: bool = True
+    legend: str = ""
+    ordered: bool = True
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels under one caption.
+
+    Args:
+        name: Identifier, used for file names.
+        title: One line.
+        caption: What theory predicts and what is drawn.
+        panels: The panels, left to right.
+    """
+
+    name: str
+    title: str
+    caption: str
+    panels: Sequence[Panel]

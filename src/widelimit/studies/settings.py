@@ -1,0 +1,116 @@
+"""Settings of the studies that train zhu2022's network."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from widelimit.networks.zhu2022 import INITIALIZATIONS
+from widelimit.studies.base import Settings
+
+Scale = Literal["unit", "raw"]
+
+
+class TrainingSettings(Settings):
+    """A grid over input scales, initialisations, depths and widths.
+
+    Attributes:
+        data: Name of the data set.
+        scales: `unit` (rows of norm 1, the papers' assumption) or `raw` (pixels in
+            [0, 1]); the paper does not say which it trained on.
+        initializations: Labels such as `he`, `lecun`, `ntk`, `non-lazy:1.5`.
+        depths: Numbers of hidden layers; the paper's L is one more.
+        widths: Units of each hidden layer.
+        seeds: Initialisations (and batch orders) per point of the grid.
+        epochs: Passes through the data.
+        batch_size: Rows per step.
+        learning_rate: Initial rate; `None` keeps the paper's product of rate and steps
+            per epoch on a smaller data set: 0.001 * 937 / steps.
+        train_rows: Training rows, drawn at random; all if `None`.
+        test_rows: Test rows for the accuracy; all if `None`.
+        stability_rows: How many of them the stability is averaged over.
+        loss: The loss.
+        probe_epochs: Epochs after which everything is measured; 0 is initialisation.
+    """
+
+    data: str = "digits"
+    scales: tuple[Scale, ...] = Field(("unit", "raw"), min_length=1)
+    initializations: tuple[str, ...] = Field(("he",), min_length=1)
+    depths: tuple[PositiveInt, ...] = Field((1, 3, 5), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field((16, 32, 64, 128, 256), min_length=1)
+    seeds: PositiveInt = 5
+    epochs: PositiveInt = 50
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat | None = None
+    train_rows: PositiveInt | None = 1024
+    test_rows: PositiveInt | None = None
+    stability_rows: Annotated[int, Field(ge=2)] = 128
+    loss: Literal["cross-entropy", "squared"] = "cross-entropy"
+    probe_epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0, 1, 2, 5, 10, 15, 20, 25, 30, 40, 50), min_length=1
+    )
+
+    @field_validator("initializations")
+    @classmethod
+    def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        for label in labels:
+            name, _, exponent = label.partition(":")
+            if name not in INITIALIZATIONS or (exponent and name != "non-lazy"):
+                raise ValueError(f"unknown; known are {', '.join(INITIALIZATIONS)}")
+            if exponent and not float(exponent) > 0:
+                raise ValueError("the exponent must be positive")
+        return labels
+
+    @model_validator(mode="after")
+    def _probes_within_training(self) -> "TrainingSettings":
+        if self.probe_epochs[-1] != self.epochs or self.probe_epochs[0] != 0:
+            raise ValueError(
+                "probe_epochs must begin with 0 and end with epochs "
+                f"({self.epochs}), got {self.probe_epochs}"
+            )
+        if sorted(set(self.probe_epochs)) != list(self.probe_epochs):
+            raise ValueError("probe_epochs must rise")
+        return self
+
+
+AXES: Mapping[str, str] = {
+    "scale": "scales",
+    "initialization": "initializations",
+    "depth": "depths",
+    "width": "widths",
+}
+"""Axis of the grid -> field of the settings."""
+
+TRIAL = "widelimit.studies.trial:train_and_measure"
+
+_LAPTOP: Mapping[str, Any] = {
+    "data": "mnist",
+    "widths": tuple(2**k for k in range(4, 10)),
+    "train_rows": 6400,
+    "test_rows": 2000,
+    "stability_rows": 256,
+}
+_PAPER: Mapping[str, Any] = {
+    "data": "mnist",
+    "widths": tuple(2**k for k in range(4, 15)),
+    "depths": (1, 3, 5, 7, 9),
+    "learning_rate": 0.001,
+    "train_rows": None,
+    "stability_rows": 1000,
+}
+
+
+def presets(**common: Any) -> dict[str, dict[str, Any]]:
+    """The presets `quick`, `laptop` and `paper`, with a study's own values on top.
+
+    Args:
+        **common: Values that hold for the study in every preset.
+
+    Returns:
+        Settings by preset.
+    """
+    return {
+        "quick": {**common},
+        "laptop": {**_LAPTOP, **common},
+        "paper": {**_PAPER, **common},
+    }

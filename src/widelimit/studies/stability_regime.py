@@ -1,0 +1,139 @@
+"""Perturbation stability in the lazy and the non-lazy regime, against width."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from widelimit.studies.base import Study
+from widelimit.studies.curves import (
+    SCALES,
+    STABILITY,
+    accuracy_panel,
+    last,
+    name_of,
+    seed_curve,
+    stability_curve,
+)
+from widelimit.studies.figure import Figure, Panel
+from widelimit.studies.settings import AXES, TRIAL, TrainingSettings, presets
+from widelimit.studies.verdicts import Claim, every, interval, judge, slopes
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def _claims(results: "xr.Dataset") -> list[Claim]:
+    claims = []
+    labels = [str(label) for label in results["initialization"].values]
+    lazy = [label for label in labels if not label.startswith("non-lazy")]
+    for scale in (str(s) for s in results["scale"].values):
+        final = last(results.sel(scale=scale))["stability"].squeeze("depth")
+        for label in (v for v in labels if v.startswith("non-lazy")):
+            claims += [_below(final, label, reference, scale) for reference in lazy]
+            claims.append(_falls(final, label, scale))
+            claims.append(_trained(results, label, scale))
+    return claims
+
+
+def _below(final: "xr.DataArray", label: str, reference: str, scale: str) -> Claim:
+    ratio = final.sel(initialization=reference) / final.sel(initialization=label)
+    found, holds, width = every(
+        {int(w): np.log2(ratio.sel(width=w).values) for w in ratio["width"].values}
+    )
+    return Claim(
+        name=f"{label}-below-{reference}[{scale}]",
+        statement=f"{name_of(label)} lies below {name_of(reference)} at every width "
+        f"({SCALES[scale]}).",
+        statistic=found.mean,
+        uncertainty=found.half_width,
+        holds=holds,
+        detail="log2 of lazy over non-lazy stability after training, at the width that "
+        f"decides, {width}.",
+        scope={"scale": scale, "initialization": label},
+    )
+
+
+def _falls(final: "xr.DataArray", label: str, scale: str) -> Claim:
+    rows = final.sel(initialization=label).transpose("seed", "width")
+    found = interval(-slopes(np.log2(rows.values), np.log2(rows["width"].values)))
+    return Claim(
+        name=f"{label}-falls-with-width[{scale}]",
+        statement=f"{name_of(label)}: stability falls with width ({SCALES[scale]}).",
+        statistic=found.mean,
+        uncertainty=found.half_width,
+        holds=judge(found),
+        detail="Minus the slope of log stability against log width, after training.",
+        scope={"scale": scale, "initialization": label},
+    )
+
+
+def _trained(results: "xr.Dataset", label: str, scale: str) -> Claim:
+    """Guards the two claims above against networks that never left their start."""
+    at = last(results.sel(scale=scale, initialization=label)).squeeze("depth")
+    chance = 1 / int(at["outputs"].max())
+    found, holds, width = every(
+        {
+            int(w): at["accuracy"].sel(width=w).values - 2 * chance
+            for w in at["width"].values
+        }
+    )
+    return Claim(
+        name=f"{label}-learns[{scale}]",
+        statement=f"{name_of(label)}: the network learns, to more than twice the "
+        f"accuracy of chance at every width ({SCALES[scale]}); where it does not, its "
+        "low stability only says that it still is near zero.",
+        statistic=found.mean,
+        uncertainty=found.half_width,
+        holds=holds,
+        detail=f"Test accuracy less {2 * chance:.0%}, at the width that decides, "
+        f"{width}.",
+        scope={"scale": scale, "initialization": label},
+    )
+
+
+def _figures(results: "xr.Dataset") -> list[Figure]:
+    figures = []
+    for scale in (str(s) for s in results["scale"].values):
+        at = results.sel(scale=scale).squeeze("depth")
+        groups = [
+            (name_of(str(label)), last(at).sel(initialization=label))
+            for label in results["initialization"].values
+        ]
+        kappa = [seed_curve(r["kappa"], n, "width", log=True) for n, r in groups]
+        labels = {"legend": "initialisation", "ordered": False}
+        figures.append(
+            Figure(
+                name=scale,
+                title=f"Stability in both regimes, {SCALES[scale]}",
+                caption="Two-layer networks. Theorem 3 predicts that stability falls "
+                "with width in the non-lazy regime; its explicit constants exist for "
+                "no data set (docs/bounds.md), so no curve is drawn. Bands: 95 %.",
+                panels=(
+                    Panel(
+                        "After training",
+                        "width",
+                        STABILITY,
+                        [stability_curve(r, n, "width") for n, r in groups],
+                        **labels,
+                    ),
+                    accuracy_panel(groups, "width", **labels),
+                    Panel("Lazy ratio after training", "width", "κ", kappa, **labels),
+                ),
+            )
+        )
+    return figures
+
+
+STABILITY_REGIME = Study(
+    name="stability-regime",
+    title="Regime: perturbation stability, lazy and non-lazy",
+    question="Is the non-lazy regime more robust, and does width help there? Two-layer "
+    "networks (L = 2, one hidden layer), all weights of standard deviation 1/m^c.",
+    source="zhu2022, Fig. 4b and 9, Theorem 3, Sec. 5.3 and App. E.5.",
+    settings=TrainingSettings,
+    presets=presets(initializations=("he", "non-lazy:1.5", "non-lazy:2"), depths=(1,)),
+    axes=AXES,
+    trial=TRIAL,
+    claims=_claims,
+    figures=_figures,
+)
