@@ -121,11 +121,14 @@ def test_workers_may_print_and_read(tmp_path, capfd):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs affinity")
-def test_workers_share_the_cores(tmp_path):
-    run(tmp_path, TRIALS[:2], "cores", ProcessExecutor(2))
-    cores = [int(r.values["cores"]) for r in Store(tmp_path).records()]
+def test_workers_share_the_cores_and_have_their_own_groups(tmp_path):
+    run(tmp_path, TRIALS[:2], "place", ProcessExecutor(2))
+    records = list(Store(tmp_path).records())
+    cores = [int(r.values["cores"]) for r in records]
     allowed = len(os.sched_getaffinity(0))
     assert all(max(1, allowed // 2) <= c <= (allowed + 1) // 2 for c in cores)
+    # Their own process groups: the terminal's Ctrl-C does not reach them.
+    assert len({os.getpgrp(), *(int(r.values["group"]) for r in records)}) == 3
 
 
 def test_the_environment_of_a_worker_is_recorded(tmp_path):

@@ -60,9 +60,10 @@ def noisy(config, report):
     return draw(config, report)
 
 
-def cores(config, report):
+def place(config, report):
     time.sleep(0.3)
-    return xr.Dataset({"cores": len(os.sched_getaffinity(0))})
+    cores = len(os.sched_getaffinity(0))
+    return xr.Dataset({"cores": cores, "group": os.getpgrp()})
 
 
 def changes_its_config(config, report):

@@ -181,10 +181,12 @@ class _Worker:
         return self._process.stdout
 
     def _read(self, messages: Messages) -> None:
-        for line in self._stdout:
-            if line.endswith(b"\n"):  # not the half line of a dying process
-                messages.put((self, json.loads(line)))
-        messages.put((self, None))
+        try:
+            for line in self._stdout:
+                if line.endswith(b"\n"):  # not the half line of a dying process
+                    messages.put((self, json.loads(line)))
+        finally:
+            messages.put((self, None))
 
 
 # Everything that can be imported here can be imported in a worker.

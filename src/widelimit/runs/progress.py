@@ -52,7 +52,8 @@ class Tally:
     @property
     def done(self) -> float:
         """Trials done, in flight ones by their fraction."""
-        return self.count + sum(self.running.values(), 0.0)
+        # A list, because a bar reads this while the run changes it.
+        return self.count + sum(list(self.running.values()), 0.0)
 
     @property
     def elapsed(self) -> float:
@@ -132,10 +133,10 @@ class BarProgress(Progress):
     def __init__(self, console: Console | None = None) -> None:
         self._bar = rich_progress.Progress(
             rich_progress.BarColumn(),
-            rich_progress.TextColumn("{task.description}"),
+            _TallyColumn(),
             console=console or Console(stderr=True),
         )
-        self._task = self._bar.add_task("", total=None)
+        self._task = self._bar.add_task("", total=None, tally="")
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -148,8 +149,15 @@ class BarProgress(Progress):
         for line in _failure(record):
             self._bar.console.print(Text(line, style="red"))
         self._bar.update(
-            self._task, completed=tally.done, total=tally.total, description=str(tally)
+            self._task, completed=tally.done, total=tally.total, tally=tally
         )
+
+
+class _TallyColumn(rich_progress.ProgressColumn):
+    """The tally in words, anew at each refresh, so that its clock runs."""
+
+    def render(self, task: rich_progress.Task) -> Text:
+        return Text(str(task.fields["tally"]))
 
 
 def default_progress() -> Progress:

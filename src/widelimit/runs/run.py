@@ -86,9 +86,9 @@ def run_trials(
         with contextlib.closing(records):
             for record in records:
                 store.write(record)
-                (failed.add if record.status == "failed" else failed.discard)(
-                    record.key
-                )
+                failed.discard(record.key)
+                if record.status == "failed":
+                    failed.add(record.key)
                 tally.finish(record)
                 display.show(tally, record)
     ordered = tuple(key for key in by_key if key in failed)
