@@ -4,7 +4,10 @@ import dataclasses
 import enum
 import json
 import math
-from typing import Any, ClassVar, Self
+import numbers
+from typing import Any, ClassVar, TypeVar
+
+D = TypeVar("D", bound="Description")  # not `Self`, which beartype takes in no method
 
 
 class Description:
@@ -27,7 +30,7 @@ class Description:
         return json.dumps(_encode(self), allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls: type[D], text: str) -> D:
         """The description that `to_json` wrote.
 
         Args:
@@ -65,8 +68,12 @@ def _encode(value: Any) -> Any:
         return value.value
     if isinstance(value, tuple):
         return [_encode(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"A description needs finite numbers. Got {value}.")
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)  # NumPy's integers too
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"A description needs finite numbers. Got {value}.")
+        return float(value)
     return value
 
 
@@ -77,13 +84,19 @@ def _decode(value: Any) -> Any:
         return value
     fields = dict(value)
     kind = fields.pop("kind", None)
-    if kind not in Description.kinds:
+    if not isinstance(kind, str) or kind not in Description.kinds:
         known = ", ".join(sorted(Description.kinds))
         raise ValueError(
             f"`from_json` needs a known `kind`. Got {kind!r}. Known kinds: {known}."
         )
+    cls = Description.kinds[kind]
+    types = {f.name: f.type for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+    for name, field in fields.items():
+        fields[name] = _decode(field)
+        if isinstance(choices := types.get(name), enum.EnumType):
+            fields[name] = choices(field)
     try:
-        return Description.kinds[kind](**{k: _decode(v) for k, v in fields.items()})
+        return cls(**fields)
     except TypeError as error:
         raise ValueError(
             f"`from_json` needs the fields of `{kind}`. Got {sorted(fields)}: {error}."

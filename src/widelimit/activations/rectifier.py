@@ -1,5 +1,6 @@
 """Rectifiers: piecewise linear activations with one kink at zero."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,6 +31,12 @@ class LeakyReLU(AbstractActivation):
 
     slope: float = 0.01
     smooth: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.slope):
+            raise ValueError(
+                f"`LeakyReLU` needs a finite `slope`. Got `slope={self.slope}`."
+            )
 
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.where(z > 0, z, self.slope * z)

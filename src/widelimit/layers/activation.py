@@ -18,6 +18,13 @@ class Activation(AbstractLayer):
 
     function: AbstractActivation
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.function, AbstractActivation):
+            raise ValueError(
+                "`Activation` needs an activation such as `ReLU()`. Got "
+                f"`function={self.function!r}`."
+            )
+
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 

@@ -1,7 +1,7 @@
 """What every layer offers."""
 
 import abc
-from typing import Any, Self
+from typing import Any
 
 from jaxtyping import Array, Float, Key
 
@@ -61,7 +61,23 @@ class AbstractLayer(Description, abc.ABC):
             ValueError: If the inputs do not fit the parameters.
         """
 
-    def without_init(self, input_shape: Shape) -> Self:
+    def __call__(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:
+        """`apply`, so that a description serves as a function that is equal by value.
+
+        A bound method is equal only to one of the same object, so that a program
+        compiled for `network.apply` is not found again by an equal network; one
+        compiled for `network` is.
+
+        Args:
+            params: What `init` returned, or a trained version of it.
+            x: Inputs, one per row.
+
+        Returns:
+            Outputs, one per row.
+        """
+        return self.apply(params, x)
+
+    def without_init(self, input_shape: Shape) -> "AbstractLayer":
         """The same function of the parameters, without the settings of `init`.
 
         Networks that differ in their initialisation alone become equal, and so share

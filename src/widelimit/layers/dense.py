@@ -54,8 +54,8 @@ class Dense(AbstractLayer):
         check_at_least("Dense", "features", self.features, 1)
         check_positive("Dense", "weight_std", self.weight_std)
         check_positive("Dense", "abs(scale)", abs(self.scale))
-        if self.bias_std is not None:
-            check_at_least("Dense", "bias_std", self.bias_std, 0)
+        if self.bias_std:
+            check_positive("Dense", "bias_std", self.bias_std)
         object.__setattr__(
             self, "parameterization", Parameterization(self.parameterization)
         )
