@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -36,10 +37,13 @@ def mean_gaussian_norm(variances: Float[Array, "*s o"]) -> Float[Array, "*s"]:
     Returns:
         The mean norm, over the last axis; 0 where every $\lambda_i$ is 0.
     """
-    # Rounding alone puts an eigenvalue of a Gram matrix below zero.
-    variances = jnp.maximum(variances, 0.0)
-    total = jnp.sum(variances, axis=-1, keepdims=True)
-    shares = variances / jnp.where(total > 0, total, 1.0)
+    # Rounding alone puts an eigenvalue of a Gram matrix below zero. Not `maximum`,
+    # whose derivative at zero is halved.
+    variances = jnp.where(variances < 0, 0.0, variances)
+    # Any positive number may stand for the sum under the root: hold it constant, as its
+    # derivative is zero in total but overflows in parts.
+    total = jax.lax.stop_gradient(jnp.sum(variances, axis=-1, keepdims=True))
+    shares = variances / jnp.where(total == 0, 1.0, total)
     u = jnp.arange(0.0, _LAST, _STEP, dtype=variances.dtype)
     weights = _STEP * jnp.cosh(u)
     weights = weights.at[0].multiply(0.5)  # u = 0 belongs to both halves of the line
@@ -47,7 +51,10 @@ def mean_gaussian_norm(variances: Float[Array, "*s o"]) -> Float[Array, "*s"]:
     log_product = -0.5 * jnp.sum(jnp.log1p(ratio), axis=-1)
     terms = jnp.sum(shares[..., None, :] / (1.0 + ratio), axis=-1)
     integral = jnp.sum(weights * terms * jnp.exp(log_product), axis=-1)
-    return math.sqrt(2 / math.pi) * jnp.sqrt(total[..., 0]) * integral
+    norm = math.sqrt(2 / math.pi) * jnp.sqrt(total[..., 0]) * integral
+    # At zero the derivative is infinite; this makes it zero, so that one dead input
+    # does not spoil the gradient of a mean over inputs.
+    return jnp.where(total[..., 0] == 0, 0.0, norm)
 
 
 def mean_gaussian_radius(dimension: int) -> float:

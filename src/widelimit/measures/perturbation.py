@@ -133,7 +133,11 @@ def sampled_perturbation_stability(
 
     def at(row: Float[Array, " d"], row_key: Key[Array, ""]) -> tuple[Array, Array]:
         if norm == "l2":
-            deltas = jax.random.ball(row_key, d, shape=(draws,), dtype=x.dtype)
+            # `jax.random.ball` would draw gamma variables, many times slower.
+            direction_key, size_key = jax.random.split(row_key)
+            deltas = jax.random.normal(direction_key, (draws, d), x.dtype)
+            deltas = deltas / jnp.linalg.norm(deltas, axis=1, keepdims=True)
+            deltas *= jax.random.uniform(size_key, (draws, 1), x.dtype) ** (1 / d)
         else:
             deltas = jax.random.uniform(row_key, (draws, d), x.dtype, -1.0, 1.0)
         _, directional = jax.linearize(lambda z: jnp.reshape(f(z), (-1,)), row)

@@ -1,0 +1,69 @@
+"""How far parameters have moved, against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from widelimit.measures import lazy_ratio, relative_movement
+from widelimit.networks import mlp
+
+
+@pytest.fixture
+def pair(getkey):
+    net = mlp(depth=2, width=6, outputs=3, bias_std=0.4)
+    initial = net.init(getkey(), (5,))
+    keys = iter(jax.random.split(getkey(), 99))
+    params = jax.tree.map(
+        lambda p: p + 0.3 * jax.random.normal(next(keys), p.shape), initial
+    )
+    return params, initial
+
+
+def norm(array):
+    return np.sqrt((np.asarray(array) ** 2).sum())
+
+
+def test_lazy_ratio_sums_before_it_divides(pair):
+    now, start = map(jax.tree.leaves, pair)
+    assert len(now) == 6  # three weights and three biases
+    moved = sum(norm(a - b) for a, b in zip(now, start, strict=True))
+    expected = moved / sum(norm(b) for b in start)
+    np.testing.assert_allclose(lazy_ratio(*pair), expected, rtol=1e-13)
+
+
+def test_relative_movement_names_every_array(pair):
+    params, initial = pair
+    expected = {
+        f"[{i}]['{name}']": norm(params[i][name] - start) / norm(start)
+        for i in (0, 2, 4)
+        for name, start in initial[i].items()
+    }
+    actual = relative_movement(params, initial)
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(actual[name], value, rtol=1e-13)
+
+
+def test_scaling_everything_changes_nothing(pair):
+    scaled = [jax.tree.map(lambda p: -7.0 * p, tree) for tree in pair]
+    np.testing.assert_allclose(lazy_ratio(*scaled), lazy_ratio(*pair), rtol=1e-13)
+
+
+def test_arrays_of_any_rank_count_by_their_entries():
+    start = {"a": jnp.full((2, 3, 4), 0.5), "b": jnp.full((5,), 2.0)}
+    now = {"a": start["a"] + 0.1, "b": start["b"] - 0.3}
+    expected = (0.1 * 24**0.5 + 0.3 * 5**0.5) / (0.5 * 24**0.5 + 2 * 5**0.5)
+    np.testing.assert_allclose(lazy_ratio(now, start), expected, rtol=1e-13)
+    movement = relative_movement(now, start)
+    np.testing.assert_allclose(movement["['a']"], 0.2, rtol=1e-13)
+    np.testing.assert_allclose(movement["['b']"], 0.15, rtol=1e-13)
+
+
+def test_nothing_moved_and_nothing_to_begin_with(pair):
+    _, initial = pair
+    assert lazy_ratio(initial, initial) == 0
+    start = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
+    now = {"w": jnp.ones((2, 3)), "b": jnp.full(3, 0.1)}
+    assert relative_movement(now, start)["['b']"] == np.inf
+    assert np.isfinite(lazy_ratio(now, start))
