@@ -31,7 +31,24 @@ def squared(
 def logistic(
     outputs: Float[Array, "n 1"], targets: Float[Array, "n 1"]
 ) -> Float[Array, " n"]:
-    r"""Logistic loss $\log(1 + e^{-y f})$ of one output and targets +1 or -1."""
+    r"""Logistic loss $\log(1 + e^{-y f})$ of one output and targets +1 or -1.
+
+    Args:
+        outputs: Outputs $f$, in one column.
+        targets: Targets $y$, in one column.
+
+    Returns:
+        One loss per row, in nats.
+
+    Raises:
+        ValueError: If there is not exactly one column.
+    """
+    if outputs.shape[1] != 1 or targets.shape[1] != 1:
+        raise ValueError(
+            "`logistic` needs one output and one target per row. Got "
+            f"`outputs.shape={outputs.shape}` and `targets.shape={targets.shape}`. Use "
+            "the cross-entropy for several classes."
+        )
     return jax.nn.softplus(-outputs[:, 0] * targets[:, 0])
 
 

@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
 from widelimit._checks import check_at_least, check_finite, check_rows
 from widelimit.layers import Params
 from widelimit.losses import Loss, LossName, loss_function
 
 Apply = Callable[[Params, Float[Array, "n d"]], Float[Array, "n o"]]
-Probe = Callable[[Params, Params], PyTree[Float[Array, "..."]]]
+Probe = Callable[[Params, Params], PyTree[Shaped[Array, "..."]]]
 
 
 class Trained(eqx.Module):
@@ -37,7 +37,7 @@ class Trained(eqx.Module):
     params: Params
     loss: Float[Array, "k e"]
     diverged_at: Int[Array, " k"]
-    probes: PyTree[Float[Array, "k p ..."]] | None
+    probes: PyTree[Shaped[Array, "k p ..."]] | None
 
 
 def train(
@@ -60,12 +60,13 @@ def train(
     One compiled program holds everything: a scan over steps inside a loop over epochs,
     all seeds side by side, mini-batches drawn on the device by a fresh permutation per
     seed and epoch (rows that do not fill a last batch wait for the next epoch). Calls
-    with equal `apply`, `optimizer`, `probe` and shapes reuse the program: pass
-    `network.without_init(shape).apply` to share it between initialisations. The same
+    with equal `apply`, `optimizer`, `probe` and shapes reuse the program: pass the
+    network itself (its bound method `apply` is equal to no other), and
+    `network.without_init(shape)` to share the program between initialisations. The same
     keys on the same machine give the same bits.
 
     Args:
-        apply: Outputs for a batch of inputs; the `apply` of a network, or any function.
+        apply: Outputs for a batch of inputs: a network, or any function.
         params: Initial parameters, every array with a leading axis of seeds.
         x: Inputs, one per row.
         targets: Targets, one row per input.
@@ -153,7 +154,14 @@ def _train(
     steps = len(x) // batch_size
 
     def batch_loss(p, rows):
-        return jnp.mean(row_loss(apply(p, x[rows]), targets[rows]))
+        outputs = apply(p, x[rows])
+        if outputs.shape[1:] != targets.shape[1:]:
+            raise ValueError(
+                "`train` needs as many outputs as targets. Got outputs of shape "
+                f"`{outputs.shape[1:]}` and targets of shape `{targets.shape[1:]}` per "
+                "row. Give the network as many outputs as `targets` has columns."
+            )
+        return jnp.mean(row_loss(outputs, targets[rows]))
 
     def step(state, rows):
         p, optimizer_state = state
@@ -182,15 +190,20 @@ def _train(
 
     states = (params, jax.vmap(optimizer.init)(params))
     never = jnp.zeros(len(keys), dtype=jnp.int32)
-    history = jnp.full((len(keys), epochs), jnp.nan, dtype=x.dtype)
+    # One column at least: the loop's body is traced even if it never runs.
+    history = jnp.full((len(keys), max(epochs, 1)), jnp.nan, dtype=x.dtype)
     carry, probes, last = ((states, never, keys), history), None, 0
     if probe is not None:
 
         def measure(seed, start):
             (p, _), diverged_at, _ = seed
-            values = probe(p, start)
             return jax.tree.map(
-                lambda v: jnp.where(diverged_at == 0, v, jnp.nan), values
+                lambda v: (
+                    jnp.where(diverged_at == 0, v, jnp.nan)
+                    if jnp.issubdtype(jnp.result_type(v), jnp.inexact)
+                    else v
+                ),
+                probe(p, start),
             )
 
         def one_segment(carry, segment):
@@ -201,9 +214,10 @@ def _train(
         carry, probes = jax.lax.scan(one_segment, carry, segments)
         probes = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), probes)
         last = stops[-1]
-    carry = jax.lax.fori_loop(last, epochs, one_epoch, carry)
+    if last < epochs:
+        carry = jax.lax.fori_loop(last, epochs, one_epoch, carry)
     ((params, _), diverged_at, _), history = carry
-    return Trained(params, history, diverged_at, probes)
+    return Trained(params, history[:, :epochs], diverged_at, probes)
 
 
 _listeners: dict[int, Callable[[float], None]] = {}
