@@ -108,9 +108,11 @@ def test_failed_trials_are_computed_again_on_demand_only(tmp_path, executor):
 
 @both
 def test_trials_cannot_change_their_record(tmp_path, executor):
-    run(tmp_path, TRIALS[:1], "changes_its_config", executor)
+    given = {"index": 0, "seed": 1}
+    run(tmp_path, [given], "changes_its_config", executor)
     (record,) = Store(tmp_path).records()
-    assert record.config == TRIALS[0] and record.status == "done"
+    assert record.config == given == {"index": 0, "seed": 1}
+    assert record.status == "done"
 
 
 def test_workers_may_print_and_read(tmp_path, capfd):
