@@ -13,7 +13,7 @@ from widelimit.networks import zhu2022_network
 TITLE = "Exact stability against sampling, 10 outputs"
 NOTE = (
     "Time for 256 inputs of 784 features. For a relative standard error of 0.1 % at "
-    "every input the sampled estimator needs (spread / mean / 0.001)^2 draws per input; "
+    "every input the sampler needs (spread / mean / 0.001)^2 draws per input; "
     "its time is measured at 2048 draws and extended in proportion, as it is linear in "
     "the draws. `largest error` is the largest relative difference of the exact values "
     "in float32 from those in float64. Median of 7 runs. Required: at least 20."

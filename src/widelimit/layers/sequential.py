@@ -34,11 +34,13 @@ class Sequential(AbstractLayer):
         return input_shape
 
     def init(self, key: Key[Array, ""], input_shape: Shape) -> Params:
-        keys = jax.random.split(key, len(self.layers))
         shapes = self.input_shapes(input_shape)
+        # `fold_in`, not `split`: it compiles once, whatever the number of layers.
         return tuple(
-            layer.init(k, shape)
-            for layer, k, shape in zip(self.layers, keys, shapes, strict=True)
+            layer.init(jax.random.fold_in(key, number), shape)
+            for number, (layer, shape) in enumerate(
+                zip(self.layers, shapes, strict=True)
+            )
         )
 
     def apply(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from widelimit.report.page import Section, write_page
-from widelimit.studies import Outcome, read_outcome
+from widelimit.studies import STUDIES, Outcome, read_outcome
 
 
 def build_report(directory: str | os.PathLike[str]) -> Path:
@@ -36,7 +36,11 @@ def build_report(directory: str | os.PathLike[str]) -> Path:
 def _studies_in(root: Path) -> Sequence[Path]:
     if (root / "study.json").is_file():
         return [root]
-    found = sorted(path.parent for path in root.glob("*/study.json"))
+    order = {name: place for place, name in enumerate(STUDIES)}
+    found = sorted(
+        (path.parent for path in root.glob("*/study.json")),
+        key=lambda path: (order.get(path.name, len(order)), path.name),
+    )
     if not found:
         raise FileNotFoundError(
             f"`build_report` needs a directory with a study's records. Got `{root}`, "

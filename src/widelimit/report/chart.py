@@ -1,7 +1,7 @@
 """Panels as Vega-Lite charts."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 
@@ -11,17 +11,15 @@ _CATEGORIES = ["#2f5d8a", "#c8553d", "#4f8a4b", "#8a5a9e", "#b8860b", "#5b6770"]
 _BAND = 0.16
 
 
-def panel_chart(
-    panel: Panel, *, width: int | Literal["container"]
-) -> "alt.LayerChart | alt.FacetChart":
-    """The chart of one panel: bands, lines, points, and a legend that filters.
+def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
+    """One panel as a chart: bands, lines, points, and a legend that filters.
 
     Args:
         panel: What to draw.
-        width: Width in pixels, or `"container"` to fill the page's column.
+        name: A name unlike those of the other panels on the page.
 
     Returns:
-        An Altair chart that holds its data.
+        A Vega-Lite specification that holds its data and fills its column.
     """
     rows = [row for curve in panel.curves for row in curve.rows()]
     series = list(dict.fromkeys(curve.series for curve in panel.curves))
@@ -30,23 +28,33 @@ def panel_chart(
         colors |= {"range": _ramp(len(series))}
     else:
         colors |= {"range": [_CATEGORIES[i % 6] for i in range(len(series))]}
-    pick = alt.selection_point(fields=["series"], bind="legend")
+    pick = alt.selection_point(name=name, fields=["series"], bind="legend")
+    ticks = _ticks(rows, log=panel.x_log)
     x = alt.X(
         "x:Q",
         title=panel.x_title,
         scale=alt.Scale(type="log", base=2, nice=False)
         if panel.x_log
         else alt.Scale(nice=True, zero=False),
-        axis=alt.Axis(values=_ticks(rows)) if panel.x_log else alt.Axis(),
+        axis=alt.Axis(values=ticks, format="~g") if ticks else alt.Axis(),
     )
-    y_scale = alt.Scale(type="log") if panel.y_log else alt.Scale(zero=False)
-    y_axis = alt.Axis(format=".1~e") if panel.y_log and _wide(rows) else alt.Axis()
+    y_scale = (
+        alt.Scale(type="log", nice=False) if panel.y_log else alt.Scale(zero=False)
+    )
+    y_axis = alt.Axis(tickCount=5, format=".1~e" if _wide(rows) else "~g")
     color = alt.Color(
         "series:N",
         title=panel.legend or None,
         sort=series,
         scale=alt.Scale(**colors),
-        legend=alt.Legend(orient="bottom", columns=3, symbolType="stroke")
+        legend=alt.Legend(
+            orient="bottom",
+            columns=3,
+            symbolType="stroke",
+            symbolStrokeWidth=3,
+            symbolSize=180,
+            symbolOpacity=1,
+        )
         if len(series) > 1
         else None,
     )
@@ -61,7 +69,7 @@ def panel_chart(
         alt.Tooltip("high:Q", title="95 % to", format=".4~g"),
         alt.Tooltip("note:N", title="note"),
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, color=color)
+    base = alt.Chart(alt.Data(values=[])).encode(x=x, color=color)
     y = alt.Y("y:Q", title=panel.y_title, scale=y_scale, axis=y_axis)
     band = (
         base.transform_filter("isValid(datum.low)")
@@ -84,28 +92,39 @@ def panel_chart(
         .mark_point(size=60, opacity=0)
         .encode(y=y, tooltip=tooltip)
     )
-    return alt.layer(band, line, theory, points.add_params(pick)).properties(
-        title=panel.title, width=width, height=260
+    chart = alt.layer(band, line, theory, points.add_params(pick)).properties(
+        title=panel.title, width="container", height=260
     )
+    # Altair copies a chart with its data many times, so the data come last.
+    return _styled(chart).to_dict(validate=False) | {"data": {"values": rows}}
 
 
-def figure_chart(figure: Figure) -> alt.HConcatChart:
+def figure_spec(figure: Figure, panels: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All panels side by side at a fixed size, for image files.
 
     Args:
         figure: What to draw.
+        panels: The specification of every panel, by `panel_spec`.
 
     Returns:
-        An Altair chart.
+        A Vega-Lite specification.
     """
-    charts = [panel_chart(panel, width=330) for panel in figure.panels]
-    joined = alt.hconcat(*charts, spacing=36).resolve_scale(
-        color="independent", strokeDash="independent"
-    )
-    return style(joined.properties(title=figure.title))
+    fixed = [
+        {k: v for k, v in panel.items() if k not in {"$schema", "config"}}
+        | {"width": 330}
+        for panel in panels
+    ]
+    return {
+        "$schema": panels[0]["$schema"],
+        "config": panels[0]["config"],
+        "title": figure.title,
+        "hconcat": fixed,
+        "spacing": 36,
+        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
+    }
 
 
-def style(chart: Any) -> Any:
+def _styled(chart: Any) -> Any:
     """The chart with the look shared by all figures."""
     font = "system-ui, 'DejaVu Sans', sans-serif"
     return (
@@ -133,9 +152,12 @@ def _ramp(count: int) -> list[str]:
     return colors
 
 
-def _ticks(rows: Sequence[dict[str, Any]]) -> list[float]:
+def _ticks(rows: Sequence[dict[str, Any]], *, log: bool) -> list[float]:
+    """The measured positions, thinned on a logarithmic axis; none: let Vega choose."""
     values = sorted({row["x"] for row in rows if row["kind"] == "measured"})
-    return values if len(values) <= 7 else values[::2]
+    if len(values) <= 7:
+        return values
+    return values[::2] if log else []
 
 
 def _wide(rows: Sequence[dict[str, Any]]) -> bool:

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from widelimit.report.chart import figure_chart, panel_chart, style
+from widelimit.report.chart import figure_spec, panel_spec
 from widelimit.studies.figure import Figure
 from widelimit.studies.verdicts import Claim
 
@@ -68,21 +68,19 @@ def write_page(
     for section in sections:
         drawn = []
         for figure in section.figures:
-            spec = figure_chart(figure).to_json()
-            svg = vl_convert.vegalite_to_svg(spec)
             stem = f"{section.name}-{figure.name}"
-            (images / f"{stem}.svg").write_text(svg)
-            (images / f"{stem}.png").write_bytes(
-                vl_convert.vegalite_to_png(spec, scale=2)
-            )
-            holders = []
-            for number, panel in enumerate(figure.panels):
-                key = f"{stem}-{number}"
-                chart = style(panel_chart(panel, width="container"))
-                specs[key] = chart.to_dict()
-                holders.append(f'<div class="panel" id="{key}"></div>')
+            panels = {
+                f"{stem}-{number}": panel_spec(panel, name=f"pick{number}")
+                for number, panel in enumerate(figure.panels)
+            }
+            svg = vl_convert.vegalite_to_svg(figure_spec(figure, list(panels.values())))
+            (images / f"{stem}.svg").write_text(svg, encoding="utf-8")
+            (images / f"{stem}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+            specs |= panels
+            holders = [f'<div class="panel" id="{key}"></div>' for key in panels]
             drawn.append(_figure(figure, stem, holders, svg))
         parts.append(_section(section, drawn))
+    library = vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue]
     template = resources.files("widelimit.report").joinpath("page.html").read_text()
     page = string.Template(template).substitute(
         title=html.escape(title),
@@ -90,9 +88,7 @@ def write_page(
         contents=_contents(sections),
         body="\n".join(parts),
         specs=json.dumps(specs, allow_nan=False).replace("</", "<\\/"),
-        library=vl_convert.javascript_bundle(snippet=None).replace(
-            "</script", "<\\/script"
-        ),
+        library=library.replace("</script", "<\\/script"),
     )
     path = directory / "report.html"
     path.write_text(page, encoding="utf-8")

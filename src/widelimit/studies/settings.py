@@ -37,7 +37,7 @@ class TrainingSettings(Settings):
     scales: tuple[Scale, ...] = Field(("unit", "raw"), min_length=1)
     initializations: tuple[str, ...] = Field(("he",), min_length=1)
     depths: tuple[PositiveInt, ...] = Field((1, 3, 5), min_length=1)
-    widths: tuple[PositiveInt, ...] = Field((16, 32, 64, 128, 256), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field((8, 16, 32, 64, 128), min_length=1)
     seeds: PositiveInt = 5
     epochs: PositiveInt = 50
     batch_size: PositiveInt = 64
