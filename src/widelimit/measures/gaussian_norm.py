@@ -40,8 +40,10 @@ def mean_gaussian_norm(variances: Float[Array, "*s o"]) -> Float[Array, "*s"]:
     # Rounding alone puts an eigenvalue of a Gram matrix below zero. Not `maximum`,
     # whose derivative at zero is halved.
     variances = jnp.where(variances < 0, 0.0, variances)
-    # Any positive number may stand for the sum under the root: hold it constant, as its
-    # derivative is zero in total but overflows in parts.
+    # Any positive number may stand for the sum under the root. It is held constant: its
+    # derivative is zero in total but overflows in parts, and where all variances are
+    # zero the infinite derivative becomes zero, so that one dead input does not spoil
+    # the gradient of a mean over inputs.
     total = jax.lax.stop_gradient(jnp.sum(variances, axis=-1, keepdims=True))
     shares = variances / jnp.where(total == 0, 1.0, total)
     u = jnp.arange(0.0, _LAST, _STEP, dtype=variances.dtype)
@@ -51,10 +53,7 @@ def mean_gaussian_norm(variances: Float[Array, "*s o"]) -> Float[Array, "*s"]:
     log_product = -0.5 * jnp.sum(jnp.log1p(ratio), axis=-1)
     terms = jnp.sum(shares[..., None, :] / (1.0 + ratio), axis=-1)
     integral = jnp.sum(weights * terms * jnp.exp(log_product), axis=-1)
-    norm = math.sqrt(2 / math.pi) * jnp.sqrt(total[..., 0]) * integral
-    # At zero the derivative is infinite; this makes it zero, so that one dead input
-    # does not spoil the gradient of a mean over inputs.
-    return jnp.where(total[..., 0] == 0, 0.0, norm)
+    return math.sqrt(2 / math.pi) * jnp.sqrt(total[..., 0]) * integral
 
 
 def mean_gaussian_radius(dimension: int) -> float:
