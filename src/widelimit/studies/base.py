@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from widelimit._checks import check_one_of
 from widelimit.studies.figure import Figure
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Settings(BaseModel):
     """Settings of a study; a tuple-valued field named in `Study.axes` is an axis."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seeds: int = 5
+    seeds: PositiveInt = 5
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Study:
         trial: Reference `module:function` of the trial.
         claims: From the results, the claims with their verdicts.
         figures: From the results, the figures.
+        check: Called before trials run; raises `ValueError` or `OSError`, with the
+            cure, where none of them could succeed, as without the data.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Study:
     trial: str
     claims: "Callable[[xr.Dataset], list[Claim]]"
     figures: "Callable[[xr.Dataset], list[Figure]]"
+    check: Callable[[Any], None] | None = None
 
     def configure(
         self, preset: str = "quick", changes: Mapping[str, Any] | None = None
@@ -77,17 +80,18 @@ class Study:
                     f"`{self.name}` needs the name of a setting. Got {name!r}. Its "
                     f"settings: {', '.join(fields)}."
                 )
-            listed = isinstance(values.get(name, fields[name].default), tuple)
-            if isinstance(value, str) and listed:
-                value = tuple(part.strip() for part in value.split(",") if part.strip())
             if isinstance(value, str) and value.lower() in {"none", "null"}:
                 value = None
+            elif isinstance(value, str) and _holds_tuple(fields[name].annotation):
+                value = tuple(part.strip() for part in value.split(",") if part.strip())
             values[name] = value
         try:
             return self.settings.model_validate(values)
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}"
+                if e["loc"]
+                else e["msg"]  # of the settings together, which the message names
                 for e in error.errors()
             )
             raise ValueError(
@@ -109,3 +113,8 @@ class Study:
         seeds = list(range(values.pop("seeds")))
         for point in itertools.product(*lists):
             yield {**values, **dict(zip(self.axes, point, strict=True)), "seeds": seeds}
+
+
+def _holds_tuple(annotation: Any) -> bool:
+    choices = (annotation, *get_args(annotation))  # such as tuple[int, ...] | None
+    return any(get_origin(choice) is tuple for choice in choices)

@@ -33,7 +33,7 @@ def find_study(name: str) -> Study:
     if name in STUDIES:
         return STUDIES[name]
     module, colon, attribute = name.partition(":")
-    if colon:
+    if module and colon:
         try:
             study = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:

@@ -47,8 +47,11 @@ def stability_curve(results: "xr.Dataset", series: str, x: str) -> Curve:
         The curve.
     """
     mean, error = results["mean_stability"].values, results["mean_stability_se"].values
-    factor = np.exp(1.96 * error / mean)
-    accuracy = results["accuracy"].mean("seed").values
+    with np.errstate(all="ignore"):  # a mean of zero has no band
+        factor = np.exp(1.96 * error / mean)
+    accuracy = [
+        interval(row).mean for row in results["accuracy"].transpose(x, "seed").values
+    ]
     return Curve(
         series,
         results[x].values.tolist(),
@@ -118,6 +121,20 @@ def last(results: "xr.Dataset") -> "xr.Dataset":
     return results.isel(epoch=-1)
 
 
+def at_peak(widths: np.ndarray, peak: int | None) -> str:
+    """Where `rises_then_falls` found its peak, for the detail of a claim."""
+    if peak is None:
+        return "which needs at least three widths"
+    return f"at the best inner width, {widths[peak]}"
+
+
 def sizes(results: "xr.Dataset") -> tuple[int, int]:
-    """Input features and outputs, the same in every trial that finished."""
+    """Input features and outputs, the same in every trial that finished.
+
+    Args:
+        results: Results over the *whole* grid: a part may have no finished trial.
+
+    Returns:
+        Both numbers.
+    """
     return int(results["features"].max()), int(results["outputs"].max())

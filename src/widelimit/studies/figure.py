@@ -20,7 +20,7 @@ class Curve:
     """
 
     series: str
-    x: Sequence[float]
+    x: Sequence[int | float]
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()

@@ -5,14 +5,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from widelimit.studies.base import Study
-from widelimit.studies.curves import SCALES, accuracy_panel, last, name_of, seed_curve
+from widelimit.studies.curves import (
+    SCALES,
+    accuracy_panel,
+    at_peak,
+    last,
+    name_of,
+    seed_curve,
+)
 from widelimit.studies.figure import Figure, Panel
-from widelimit.studies.settings import AXES, TRIAL, TrainingSettings, presets
+from widelimit.studies.settings import AXES, TRIAL, TwoLayerSettings, presets
+from widelimit.studies.trial import check_data
 from widelimit.studies.verdicts import (
     Claim,
     every,
     interval,
     judge,
+    log2,
     rises_then_falls,
     slopes,
 )
@@ -43,11 +52,11 @@ def _over_time(
 ) -> list[Claim]:
     """How kappa grows from epoch 1 to 25, where the learning rate is constant."""
     early = kappa.sel(epoch=slice(*_EARLY))
-    times = np.log(early["epoch"].values)
+    times = np.log2(early["epoch"].values)
     groups = {}
     for width in kappa["width"].values:
         rows = early.sel(width=width).squeeze("depth").transpose("seed", "epoch")
-        powers = slopes(np.log(rows.values), times)
+        powers = slopes(log2(rows.values), times)
         groups[int(width)] = _FLAT - powers if lazy else _LINEAR - np.abs(powers - 1)
     found, holds, width = every(groups)
     if lazy:
@@ -78,7 +87,7 @@ def _over_time(
 def _over_width(kappa: "xr.DataArray", label: str, scale: str, *, lazy: bool) -> Claim:
     final = kappa.isel(epoch=-1).squeeze("depth").transpose("seed", "width")
     widths = np.log2(final["width"].values)
-    logs = np.log2(final.values)
+    logs = log2(final.values)
     if lazy:
         found = interval(-slopes(logs, widths))
         return Claim(
@@ -99,8 +108,8 @@ def _over_width(kappa: "xr.DataArray", label: str, scale: str, *, lazy: bool) ->
         statistic=found.mean,
         uncertainty=found.half_width,
         holds=holds,
-        detail="The smaller of log2 kappa(peak) / kappa(ends), at the best inner "
-        f"width, {final['width'].values[peak]}.",
+        detail="The smaller of log2 kappa(peak) / kappa(ends), "
+        f"{at_peak(final['width'].values, peak)}.",
         scope={"scale": scale, "initialization": label},
     )
 
@@ -114,10 +123,7 @@ def _above_lazy(final: "xr.DataArray", scale: str) -> list[Claim]:
             pair = [final.sel(initialization=name) for name in (label, reference)]
             ratio = (pair[0] / pair[1]).squeeze("depth")
             found, holds, width = every(
-                {
-                    int(w): np.log2(ratio.sel(width=w).values)
-                    for w in ratio["width"].values
-                }
+                {int(w): log2(ratio.sel(width=w).values) for w in ratio["width"].values}
             )
             claims.append(
                 Claim(
@@ -172,10 +178,11 @@ LAZY_RATIO = Study(
     question="Is training lazy at the initialisation that theory calls lazy, and not "
     "at the small one? Two-layer networks (L = 2, one hidden layer).",
     source="zhu2022, Fig. 2 and 3, Sec. 5.2.",
-    settings=TrainingSettings,
+    settings=TwoLayerSettings,
     presets=presets(initializations=("he", "non-lazy:2"), depths=(1,)),
     axes=AXES,
     trial=TRIAL,
     claims=_claims,
     figures=_figures,
+    check=check_data,
 )

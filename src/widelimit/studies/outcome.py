@@ -12,6 +12,7 @@ from widelimit.runs import (
     Record,
     SerialExecutor,
     Store,
+    config_key,
     load_results,
     run_trials,
 )
@@ -50,12 +51,16 @@ class Outcome:
         return int((self.results["status"] != "done").sum())
 
     def claims(self) -> list[Claim]:
-        """The claims with their verdicts."""
-        return self.study.claims(self.results)
+        """The claims with their verdicts; none before a trial has finished."""
+        return self.study.claims(self.results) if self._any_finished else []
 
     def figures(self) -> list[Figure]:
-        """The figures."""
-        return self.study.figures(self.results)
+        """The figures; none before a trial has finished."""
+        return self.study.figures(self.results) if self._any_finished else []
+
+    @property
+    def _any_finished(self) -> bool:
+        return self.missing < self.results["status"].size
 
 
 def run_study(
@@ -86,17 +91,26 @@ def run_study(
 
     Returns:
         The outcome.
+
+    Raises:
+        ValueError: If the study, the preset or a setting is unknown, or the directory
+            belongs to another configuration.
+        OSError: If the data set is not on this machine.
     """
     reference = study if isinstance(study, str) else study.name
     study = find_study(study) if isinstance(study, str) else study
     settings = settings or study.configure(preset, changes)
+    trials = list(study.trials(settings))
+    store = Store(directory)
+    if study.check and any(config_key(trial) not in store for trial in trials):
+        study.check(settings)
     run_trials(
         directory,
         configuration={
             "study": reference,
             "settings": settings.model_dump(mode="json"),
         },
-        trials=list(study.trials(settings)),
+        trials=trials,
         trial=study.trial,
         executor=ProcessExecutor(workers) if workers > 1 else SerialExecutor(),
         progress=progress,

@@ -1,5 +1,6 @@
 """Settings of the studies that train zhu2022's network."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,13 @@ from widelimit.networks.zhu2022 import INITIALIZATIONS
 from widelimit.studies.base import Settings
 
 Scale = Literal["unit", "raw"]
+
+_PROBES = (0, 1, 2, 5, 10, 15, 20, 25, 30, 40)
+
+
+def _probes(values: Mapping[str, Any]) -> tuple[int, ...]:
+    epochs = values.get("epochs", 0)  # absent where it is not valid itself
+    return (*(epoch for epoch in _PROBES if epoch < epochs), epochs)
 
 
 class TrainingSettings(Settings):
@@ -30,7 +38,9 @@ class TrainingSettings(Settings):
         test_rows: Test rows for the accuracy; all if `None`.
         stability_rows: How many of them the stability is averaged over.
         loss: The loss.
-        probe_epochs: Epochs after which everything is measured; 0 is initialisation.
+        probe_epochs: Epochs after which everything is measured, from 0, which is
+            initialisation, to the last; by default 11 of 50, and in a shorter training
+            those of them before its end, and its end.
     """
 
     data: str = "digits"
@@ -38,28 +48,44 @@ class TrainingSettings(Settings):
     initializations: tuple[str, ...] = Field(("he",), min_length=1)
     depths: tuple[PositiveInt, ...] = Field((1, 3, 5), min_length=1)
     widths: tuple[PositiveInt, ...] = Field((8, 16, 32, 64, 128), min_length=1)
-    seeds: PositiveInt = 5
+    seeds: PositiveInt = 6
     epochs: PositiveInt = 50
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat | None = None
     train_rows: PositiveInt | None = 1024
-    test_rows: PositiveInt | None = None
+    test_rows: Annotated[int, Field(ge=2)] | None = None
     stability_rows: Annotated[int, Field(ge=2)] = 128
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
     probe_epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (0, 1, 2, 5, 10, 15, 20, 25, 30, 40, 50), min_length=1
+        default_factory=_probes, min_length=1
     )
 
     @field_validator("initializations")
     @classmethod
     def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         for label in labels:
-            name, _, exponent = label.partition(":")
-            if name not in INITIALIZATIONS or (exponent and name != "non-lazy"):
-                raise ValueError(f"unknown; known are {', '.join(INITIALIZATIONS)}")
-            if exponent and not float(exponent) > 0:
-                raise ValueError("the exponent must be positive")
+            name, colon, exponent = label.partition(":")
+            if name not in INITIALIZATIONS:
+                raise ValueError(
+                    f"{label!r} is unknown; known are {', '.join(INITIALIZATIONS)}"
+                )
+            if colon and name != "non-lazy":
+                raise ValueError(f"{label!r}: only non-lazy has an exponent")
+            if colon and not 0 < _number(exponent) < math.inf:
+                raise ValueError(
+                    f"{label!r} needs a positive number after the colon, as in "
+                    "non-lazy:1.5"
+                )
         return labels
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> "TrainingSettings":
+        if self.train_rows is not None and self.batch_size > self.train_rows:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must not exceed train_rows "
+                f"({self.train_rows})"
+            )
+        return self
 
     @model_validator(mode="after")
     def _probes_within_training(self) -> "TrainingSettings":
@@ -71,6 +97,19 @@ class TrainingSettings(Settings):
         if sorted(set(self.probe_epochs)) != list(self.probe_epochs):
             raise ValueError("probe_epochs must rise")
         return self
+
+
+class TwoLayerSettings(TrainingSettings):
+    """The same for one hidden layer, or another single depth."""
+
+    depths: tuple[PositiveInt, ...] = Field((1,), min_length=1, max_length=1)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 AXES: Mapping[str, str] = {

@@ -17,7 +17,8 @@ from widelimit.studies.curves import (
 from widelimit.studies.figure import Figure, Panel
 from widelimit.studies.settings import AXES, TRIAL, TrainingSettings, presets
 from widelimit.studies.theory import theorem1_value, theory_over_depth
-from widelimit.studies.verdicts import Claim, every, slopes
+from widelimit.studies.trial import check_data
+from widelimit.studies.verdicts import Claim, every, log2, slopes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +48,7 @@ def _trend(values: "xr.DataArray", label: str, scale: str, when: str) -> Claim:
     groups = {}
     for width in values["width"].values:
         rows = values.sel(width=width).transpose("seed", "depth").values
-        groups[int(width)] = sign * slopes(np.log2(rows), positions)
+        groups[int(width)] = sign * slopes(log2(rows), positions)
     found, holds, width = every(groups)
     return Claim(
         name=f"{label}-{_WORD[sign]}-with-depth-{when}-training[{scale}]",
@@ -126,4 +127,5 @@ STABILITY_DEPTH = Study(
     trial=TRIAL,
     claims=_claims,
     figures=_figures,
+    check=check_data,
 )

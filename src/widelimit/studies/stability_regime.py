@@ -12,11 +12,13 @@ from widelimit.studies.curves import (
     last,
     name_of,
     seed_curve,
+    sizes,
     stability_curve,
 )
 from widelimit.studies.figure import Figure, Panel
-from widelimit.studies.settings import AXES, TRIAL, TrainingSettings, presets
-from widelimit.studies.verdicts import Claim, every, interval, judge, slopes
+from widelimit.studies.settings import AXES, TRIAL, TwoLayerSettings, presets
+from widelimit.studies.trial import check_data
+from widelimit.studies.verdicts import Claim, every, interval, judge, log2, slopes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,7 +40,7 @@ def _claims(results: "xr.Dataset") -> list[Claim]:
 def _below(final: "xr.DataArray", label: str, reference: str, scale: str) -> Claim:
     ratio = final.sel(initialization=reference) / final.sel(initialization=label)
     found, holds, width = every(
-        {int(w): np.log2(ratio.sel(width=w).values) for w in ratio["width"].values}
+        {int(w): log2(ratio.sel(width=w).values) for w in ratio["width"].values}
     )
     return Claim(
         name=f"{label}-below-{reference}[{scale}]",
@@ -55,7 +57,7 @@ def _below(final: "xr.DataArray", label: str, reference: str, scale: str) -> Cla
 
 def _falls(final: "xr.DataArray", label: str, scale: str) -> Claim:
     rows = final.sel(initialization=label).transpose("seed", "width")
-    found = interval(-slopes(np.log2(rows.values), np.log2(rows["width"].values)))
+    found = interval(-slopes(log2(rows.values), np.log2(rows["width"].values)))
     return Claim(
         name=f"{label}-falls-with-width[{scale}]",
         statement=f"{name_of(label)}: stability falls with width ({SCALES[scale]}).",
@@ -70,7 +72,8 @@ def _falls(final: "xr.DataArray", label: str, scale: str) -> Claim:
 def _trained(results: "xr.Dataset", label: str, scale: str) -> Claim:
     """Guards the two claims above against networks that never left their start."""
     at = last(results.sel(scale=scale, initialization=label)).squeeze("depth")
-    chance = 1 / int(at["outputs"].max())
+    _, outputs = sizes(results)
+    chance = 1 / outputs
     found, holds, width = every(
         {
             int(w): at["accuracy"].sel(width=w).values - 2 * chance
@@ -130,10 +133,11 @@ STABILITY_REGIME = Study(
     question="Is the non-lazy regime more robust, and does width help there? Two-layer "
     "networks (L = 2, one hidden layer), all weights of standard deviation 1/m^c.",
     source="zhu2022, Fig. 4b and 9, Theorem 3, Sec. 5.3 and App. E.5.",
-    settings=TrainingSettings,
+    settings=TwoLayerSettings,
     presets=presets(initializations=("he", "non-lazy:1.5", "non-lazy:2"), depths=(1,)),
     axes=AXES,
     trial=TRIAL,
     claims=_claims,
     figures=_figures,
+    check=check_data,
 )

@@ -10,6 +10,7 @@ from widelimit.studies.curves import (
     SCALES,
     STABILITY,
     accuracy_panel,
+    at_peak,
     last,
     layers_of,
     name_of,
@@ -23,7 +24,8 @@ from widelimit.studies.theory import (
     theorem1_value,
     theory_over_width,
 )
-from widelimit.studies.verdicts import Claim, interval, judge, rises_then_falls
+from widelimit.studies.trial import check_data
+from widelimit.studies.verdicts import Claim, interval, judge, log2, rises_then_falls
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,13 +38,13 @@ def _claims(results: "xr.Dataset") -> list[Claim]:
             at = results.sel(scale=scale, initialization=label)
             for depth in results["depth"].values:
                 claims.append(_phase(at, int(depth), str(scale), str(label)))
-            claims.append(_below_lemma5(at, str(scale), str(label)))
+            claims.append(_below_lemma5(at, str(scale), str(label), sizes(results)))
     return claims
 
 
 def _phase(at: "xr.Dataset", depth: int, scale: str, label: str) -> Claim:
     rows = last(at)["stability"].sel(depth=depth).transpose("seed", "width").values
-    found, holds, peak = rises_then_falls(np.log2(rows))
+    found, holds, peak = rises_then_falls(log2(rows))
     return Claim(
         name=f"{label}-rises-then-falls[L={depth + 1},{scale}]",
         statement=f"{name_of(label)}, L = {depth + 1}: stability rises, then falls "
@@ -50,15 +52,17 @@ def _phase(at: "xr.Dataset", depth: int, scale: str, label: str) -> Claim:
         statistic=found.mean,
         uncertainty=found.half_width,
         holds=holds,
-        detail="The smaller of log2 P(peak) / P(ends) after training, at the best "
-        f"inner width, {at['width'].values[peak]}.",
+        detail="The smaller of log2 P(peak) / P(ends) after training, "
+        f"{at_peak(at['width'].values, peak)}.",
         scope={"scale": scale, "initialization": label, "depth": depth},
     )
 
 
-def _below_lemma5(at: "xr.Dataset", scale: str, label: str) -> Claim:
+def _below_lemma5(
+    at: "xr.Dataset", scale: str, label: str, features_outputs: tuple[int, int]
+) -> Claim:
     """Jensen's inequality on the exact mean square: it must hold at initialisation."""
-    features, outputs = sizes(at)
+    features, outputs = features_outputs
     margins = []
     for depth in at["depth"].values:
         for width in at["width"].values:
@@ -71,7 +75,7 @@ def _below_lemma5(at: "xr.Dataset", scale: str, label: str) -> Claim:
                 outputs=outputs,
             )
             values = cell["stability"].isel(epoch=0).values
-            margins.append(np.log2(bound / values))
+            margins.append(np.log2(bound) - log2(values))
     found = interval(np.mean(margins, axis=0))
     return Claim(
         name=f"{label}-below-lemma-5[{scale}]",
@@ -113,13 +117,13 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
                         _panel(
                             "After training",
                             groups,
-                            _theory(at, str(label), theorem1_value),
+                            _theory(results, str(label), theorem1_value),
                         ),
                         accuracy_panel(groups, "width", legend="depth"),
                         _panel(
                             "At initialisation",
                             start,
-                            _theory(at, str(label), root_mean_square),
+                            _theory(results, str(label), root_mean_square),
                         ),
                     ),
                 )
@@ -134,19 +138,21 @@ def _panel(
     return Panel(title, "width", STABILITY, [*measured, *theory], legend="depth")
 
 
-def _theory(at: "xr.Dataset", label: str, bound: Callable[..., float]) -> list[Curve]:
-    features, outputs = sizes(at)
+def _theory(
+    results: "xr.Dataset", label: str, bound: Callable[..., float]
+) -> list[Curve]:
+    features, outputs = sizes(results)
     return [
         theory_over_width(
             bound,
             label,
             layers_of(int(depth)),
-            at["width"].values,
+            results["width"].values,
             depth=int(depth),
             features=features,
             outputs=outputs,
         )
-        for depth in at["depth"].values
+        for depth in results["depth"].values
     ]
 
 
@@ -161,4 +167,5 @@ STABILITY_WIDTH = Study(
     trial=TRIAL,
     claims=_claims,
     figures=_figures,
+    check=check_data,
 )

@@ -1,6 +1,7 @@
 """The trial that the zhu2022 studies share: train a network, measure it on the way."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from widelimit.datasets import Prepared, load, prepare
 from widelimit.layers import Params
 from widelimit.losses import LossName
 from widelimit.measures import (
+    Estimate,
     lazy_ratio,
     mean_over_seeds,
     perturbation_stability,
@@ -83,9 +85,10 @@ def train_and_measure(
     Returns:
         Per seed and probe epoch: `stability` with its standard error over inputs,
         `kappa`, `movement` per layer, `accuracy`, `test_loss`; per probe epoch the
-        `mean_stability` over seeds and inputs with its standard error; per seed and
-        training epoch `train_loss`; per seed `diverged_at`; and the number of
-        `features`, of `outputs` and the `learning_rate`.
+        `mean_stability` over inputs and the seeds that have not diverged, with its
+        standard error; per seed and training epoch `train_loss`; per seed
+        `diverged_at`; and the number of `features`, of `outputs` and the
+        `learning_rate`.
     """
     import xarray as xr
 
@@ -103,17 +106,21 @@ def train_and_measure(
         **initialization(config["initialization"]),
     )
     function = network.without_init((features,))
+    x_train, t_train, x_test, t_test = (
+        jnp.asarray(array, dtype=float)  # the default precision, as the parameters
+        for array in (data.x_train, data.t_train, data.x_test, data.t_test)
+    )
     keys = jax.vmap(jax.random.key)(jnp.asarray(config["seeds"], dtype=jnp.uint32))
     keys, init_keys = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
     params = jax.vmap(lambda key: network.init(key, (features,)))(init_keys)
-    inputs = data.x_test[: config["stability_rows"]]
+    inputs = x_test[: config["stability_rows"]]
     row_bytes = 4 * len(config["seeds"]) * outputs * max(config["width"], features)
     probe = TrainingProbe(
         function,
         config["loss"],
-        jnp.asarray(inputs),
-        jnp.asarray(data.x_test),
-        jnp.asarray(data.t_test),
+        inputs,
+        x_test,
+        t_test,
         batch_size=max(1, min(len(inputs), _TILE_BYTES // row_bytes)),
     )
     steps = len(data.x_train) // config["batch_size"]
@@ -121,8 +128,8 @@ def train_and_measure(
     trained = train(
         function,
         params,
-        jnp.asarray(data.x_train),
-        jnp.asarray(data.t_train),
+        x_train,
+        t_train,
         loss=config["loss"],
         optimizer=zhu2022_sgd(
             steps_per_epoch=steps, learning_rate=rate, epochs=config["epochs"]
@@ -136,7 +143,7 @@ def train_and_measure(
     )
     probes = {name: np.asarray(v, float) for name, v in trained.probes.items()}  # pyright: ignore
     stability = probes["stability"]  # seed, epoch, input
-    means = [mean_over_seeds(stability[:, e]) for e in range(stability.shape[1])]
+    means = [_mean(stability[:, e]) for e in range(stability.shape[1])]
     per_seed = ("seed", "epoch")
     return xr.Dataset(
         {
@@ -188,6 +195,31 @@ def initialization(label: str) -> dict[str, Any]:
             "An initialisation needs a number after the colon. Got "
             f"{label!r}. Write it as `non-lazy:1.5`."
         ) from error
+
+
+def check_data(settings: Any) -> None:
+    """Raise, with the cure, unless the data of a study's trials are here and suffice.
+
+    Args:
+        settings: The settings; `studies.settings` says what is in them.
+
+    Raises:
+        ValueError: If the name is unknown, or the data have too few rows.
+    """
+    for scale in settings.scales:
+        data = _prepared(settings.data, scale, settings.train_rows, settings.test_rows)
+        if settings.batch_size > len(data.x_train):
+            raise ValueError(
+                "A study needs a batch that fits in the training rows. Got "
+                f"`batch_size={settings.batch_size}` and {len(data.x_train)} rows of "
+                f"{settings.data!r}. Set a smaller `batch_size`."
+            )
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    """Over inputs, and those seeds that have not diverged."""
+    kept = values[np.isfinite(values).all(axis=1)]
+    return mean_over_seeds(kept) if len(kept) else Estimate(math.nan, math.nan)
 
 
 @functools.lru_cache(maxsize=4)

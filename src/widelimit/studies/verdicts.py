@@ -112,19 +112,30 @@ def every(groups: Mapping[Any, np.ndarray]) -> tuple[Interval, bool | None, Any]
         groups: The statistic of every seed, by group.
 
     Returns:
-        The interval of the weakest group (the lowest lower end), the answer, and the
-        weakest group's name.
+        The interval of the group that decides, the answer, and that group's name. The
+        group that refutes is the one with the lowest widened interval; otherwise it is
+        the weakest, whose own interval reaches lowest.
     """
+    wide = {n: interval(values, tests=len(groups)) for n, values in groups.items()}
+    refuting = min(wide, key=lambda name: _high(wide[name]))
+    if judge(wide[refuting]) is False:
+        return wide[refuting], False, refuting
     own = {name: interval(values) for name, values in groups.items()}
-    lows = {name: i.low if np.isfinite(i.low) else -math.inf for name, i in own.items()}
-    weakest = min(lows, key=lambda name: lows[name])
-    wide = [interval(values, tests=len(groups)) for values in groups.values()]
-    if all(judge(i) is True for i in own.values()):
-        return own[weakest], True, weakest
-    if any(judge(i) is False for i in wide):
-        refuting = min(own, key=lambda name: own[name].high)
-        return own[refuting], False, refuting
-    return own[weakest], None, weakest
+    weakest = min(own, key=lambda name: _low(own[name]))
+    return own[weakest], judge(own[weakest]) or None, weakest
+
+
+def log2(values: np.ndarray) -> np.ndarray:
+    """Base-2 logarithm of ratios, quiet where a value is zero or missing.
+
+    Args:
+        values: Not negative, such as stabilities; NaN for a seed that diverged.
+
+    Returns:
+        The logarithms; what is not finite is left out by `interval`.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log2(np.asarray(values, dtype=float))
 
 
 def slopes(values: np.ndarray, positions: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -135,55 +146,57 @@ def slopes(values: np.ndarray, positions: Sequence[float] | np.ndarray) -> np.nd
         positions: Where the columns stand.
 
     Returns:
-        One slope per seed; NaN for a row with a value that is not finite.
+        One slope per seed; NaN for a row with a value that is not finite, and with
+        fewer than two positions.
     """
-    x = np.asarray(positions, dtype=float)
+    rows, x = np.asarray(values, dtype=float), np.asarray(positions, dtype=float)
+    if len(x) < 2:
+        return np.full(len(rows), math.nan)
+    rows = np.where(np.isfinite(rows), rows, math.nan)
     x = x - x.mean()
-    return np.asarray(values, dtype=float) @ x / np.sum(x**2)
+    return rows @ x / np.sum(x**2)
 
 
-def rises_then_falls(values: np.ndarray) -> tuple[Interval, bool | None, int]:
+def rises_then_falls(values: np.ndarray) -> tuple[Interval, bool | None, int | None]:
     """Judges that curves rise to a peak inside the range and fall after it.
 
-    For each inner column the evidence is the smaller of two differences: column less
-    first, and column less last. The claim holds if for some inner column both are
-    positive (intervals corrected for the number of inner columns, which are searched);
-    it does not hold if every inner column has a difference whose interval, corrected
-    alike, lies below zero: a curve that significantly only rises, only falls, or dips.
+    For each inner column there are two differences: column less first, and column less
+    last, with intervals corrected for the number of inner columns, which are searched.
+    The claim holds if for some inner column both intervals lie above zero. It does not
+    hold if every inner column has one that lies below: a curve that significantly only
+    rises, only falls, or dips.
 
     Args:
-        values: One row per seed, one column per position, at least three columns;
-            logarithms, for ratios.
+        values: One row per seed, one column per position; logarithms, for ratios.
 
     Returns:
-        The interval of the best inner column's smaller difference, the answer, and the
-        index of that column.
+        The interval that decides, the answer, and the index of its inner column, the
+        one that speaks most for the claim. With fewer than three columns there is no
+        inner one: the answer is open and the index `None`.
     """
     inner = range(1, values.shape[1] - 1)
+    if not inner:
+        return Interval(math.nan, math.inf), None, None
 
-    def smaller(column: int) -> Interval:
-        sides = (values[:, column] - values[:, 0], values[:, column] - values[:, -1])
-        both = [interval(side, tests=len(inner)) for side in sides]
-        return min(both, key=lambda i: i.low if np.isfinite(i.low) else -math.inf)
+    def sides(column: int) -> list[Interval]:
+        ends = (values[:, column] - values[:, 0], values[:, column] - values[:, -1])
+        return [interval(end, tests=len(inner)) for end in ends]
 
-    evidence = {column: smaller(column) for column in inner}
-    best = max(
-        evidence,
-        key=lambda c: evidence[c].low if np.isfinite(evidence[c].low) else -math.inf,
-    )
-    if judge(evidence[best]) is True:
-        return evidence[best], True, best
-    refuted = all(
-        any(
-            judge(interval(side, tests=len(inner))) is False
-            for side in (
-                values[:, column] - values[:, 0],
-                values[:, column] - values[:, -1],
-            )
-        )
-        for column in inner
-    )
-    return evidence[best], False if refuted else None, best
+    against = {column: min(sides(column), key=_high) for column in inner}
+    least = max(against, key=lambda column: _high(against[column]))
+    if judge(against[least]) is False:
+        return against[least], False, least
+    evidence = {column: min(sides(column), key=_low) for column in inner}
+    best = max(evidence, key=lambda column: _low(evidence[column]))
+    return evidence[best], judge(evidence[best]) or None, best
+
+
+def _low(found: Interval) -> float:
+    return found.low if math.isfinite(found.low) else -math.inf
+
+
+def _high(found: Interval) -> float:
+    return found.high if math.isfinite(found.high) else math.inf
 
 
 def _finite(value: float) -> float | None:
