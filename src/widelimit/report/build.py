@@ -1,6 +1,8 @@
 """From directories of records to the page."""
 
+import dataclasses
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,16 @@ def build_report(directory: str | os.PathLike[str]) -> Path:
     )
     title = outcomes[0].study.title if len(outcomes) == 1 else "widelimit: robustness"
     sections = [section_of(outcome) for outcome in outcomes]
+    if len({section.name for section in sections}) < len(sections):
+        # One study several times, say on two data sets: told apart by their folders.
+        sections = [
+            dataclasses.replace(
+                section,
+                name=outcome.directory.name,
+                title=f"{section.title} ({outcome.directory.name})",
+            )
+            for section, outcome in zip(sections, outcomes, strict=True)
+        ]
     return write_page(root, sections, title=title, lead=lead)
 
 
@@ -89,14 +101,20 @@ def repeat_command(outcome: Outcome) -> str:
     for preset in outcome.study.presets:
         theirs = outcome.study.configure(preset).model_dump()
         changed = [
-            f"--set {name}={_text(value)}"
+            f"--set {shlex.quote(f'{name}={_text(value)}')}"
             for name, value in ours.items()
             if theirs[name] != value
         ]
         choices.append((len(changed), preset, changed))
     _, preset, changed = min(choices, key=lambda choice: choice[0])
-    parts = ["widelimit run", outcome.reference, f"--preset {preset}", *changed]
-    return " ".join([*parts, "--out DIR"])
+    parts = [
+        "widelimit run",
+        shlex.quote(outcome.reference),
+        f"--preset {shlex.quote(preset)}",
+        *changed,
+        "--out DIR",
+    ]
+    return " ".join(parts)
 
 
 def _text(value: Any) -> str:
@@ -117,7 +135,7 @@ def _facts(outcome: Outcome) -> dict[str, str]:
     seconds = sum(record.wall_seconds for record in done)
     facts["time of all trials"] = f"{seconds:.0f} s"
     for name in ("widelimit", "jax", "python", "system", "device", "default_float"):
-        told = {_told(record.environment[name]) for record in done}
+        told = {_told(record.environment.get(name)) for record in done}
         facts[name.replace("_", " ")] = "; ".join(sorted(told))
     return facts
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from widelimit.studies.figure import Figure, Panel
+from widelimit.studies.figure import Curve, Figure, Panel
 
 _CATEGORIES = ["#2f5d8a", "#c8553d", "#4f8a4b", "#8a5a9e", "#b8860b", "#5b6770"]
 _BAND = 0.16
@@ -21,7 +21,7 @@ def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
     Returns:
         A Vega-Lite specification that holds its data and fills its column.
     """
-    rows = [row for curve in panel.curves for row in curve.rows()]
+    rows = [row for curve in panel.curves for row in _drawable(curve, panel)]
     series = list(dict.fromkeys(curve.series for curve in panel.curves))
     colors: dict[str, Any] = {"domain": series}
     if panel.ordered and len(series) > 1:
@@ -65,9 +65,9 @@ def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
         alt.Tooltip("kind:N"),
         alt.Tooltip("x:Q", title=panel.x_title),
         alt.Tooltip("y:Q", title=panel.y_title, format=".4~g"),
-        alt.Tooltip("low:Q", title="95 % from", format=".4~g"),
-        alt.Tooltip("high:Q", title="95 % to", format=".4~g"),
-        alt.Tooltip("note:N", title="note"),
+    ]
+    told = [
+        alt.Tooltip(f"{n}:N") for n in ("95 %", "note") if any(n in r for r in rows)
     ]
     base = alt.Chart(alt.Data(values=[])).encode(x=x, color=color)
     y = alt.Y("y:Q", title=panel.y_title, scale=y_scale, axis=y_axis)
@@ -85,7 +85,7 @@ def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
     points = (
         base.transform_filter("datum.kind == 'measured'")
         .mark_point(filled=True, size=38)
-        .encode(y=y, opacity=opacity, tooltip=tooltip)
+        .encode(y=y, opacity=opacity, tooltip=[*tooltip, *told])
     )
     theory = (
         base.transform_filter("datum.kind == 'theory'")
@@ -134,6 +134,21 @@ def _styled(chart: Any) -> Any:
         .configure_title(anchor="start", fontSize=13, color="#222")
         .configure_legend(labelLimit=260, titleColor="#333", labelColor="#333")
     )
+
+
+def _drawable(curve: Curve, panel: Panel) -> list[dict[str, Any]]:
+    """The points that the axes can show: a logarithmic one, positive numbers only."""
+    rows: list[dict[str, Any]] = []
+    for row in curve.rows():
+        if (panel.y_log and row["y"] <= 0) or (panel.x_log and row["x"] <= 0):
+            continue
+        if panel.y_log and row.get("low", 1.0) <= 0:
+            row = {k: v for k, v in row.items() if k not in {"low", "high"}}
+        if curve.low:
+            known = "low" in row
+            row["95 %"] = f"{row['low']:.4g} to {row['high']:.4g}" if known else "?"
+        rows.append(row)
+    return rows
 
 
 def _ramp(count: int) -> list[str]:

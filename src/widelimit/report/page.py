@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def write_page(
     for section in sections:
         drawn = []
         for figure in section.figures:
-            stem = f"{section.name}-{figure.name}"
+            stem = _identifier(f"{section.name}-{figure.name}")
             panels = {
                 f"{stem}-{number}": panel_spec(panel, name=f"pick{number}")
                 for number, panel in enumerate(figure.panels)
@@ -81,13 +82,13 @@ def write_page(
             drawn.append(_figure(figure, stem, holders, svg))
         parts.append(_section(section, drawn))
     library = vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue]
-    template = resources.files("widelimit.report").joinpath("page.html").read_text()
-    page = string.Template(template).substitute(
+    template = resources.files("widelimit.report").joinpath("page.html")
+    page = string.Template(template.read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         lead=html.escape(lead),
         contents=_contents(sections),
         body="\n".join(parts),
-        specs=json.dumps(specs, allow_nan=False).replace("</", "<\\/"),
+        specs=json.dumps(specs, allow_nan=False).replace("<", "\\u003c"),
         library=library.replace("</script", "<\\/script"),
     )
     path = directory / "report.html"
@@ -102,7 +103,8 @@ def _contents(sections: Sequence[Section]) -> str:
         for claim in section.claims:
             counts[claim.holds] += 1
         rows.append(
-            f'<li><a href="#{section.name}">{html.escape(section.title)}</a> '
+            f'<li><a href="#{_identifier(section.name)}">'
+            f"{html.escape(section.title)}</a> "
             f'<span class="tally"><b class="yes">{counts[True]} hold</b>, '
             f'<b class="no">{counts[False]} do not</b>, '
             f'<b class="open">{counts[None]} undecided</b></span></li>'
@@ -117,7 +119,7 @@ def _section(section: Section, figures: Sequence[str]) -> str:
         for name, value in {**section.facts, **section.settings}.items()
     )
     return f"""
-<section id="{section.name}">
+<section id="{_identifier(section.name)}">
 <h2>{html.escape(section.title)}</h2>
 <p>{html.escape(section.question)} <span class="source">{html.escape(section.source)}
 </span></p>
@@ -167,7 +169,7 @@ def _records(records: Sequence[Mapping[str, Any]]) -> str:
         return ""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in records[0])
     rows = "".join(
-        f'<tr id="{html.escape(str(record.get("record", "")))}">'
+        "<tr>"
         + "".join(f"<td>{html.escape(_plain(v))}</td>" for v in record.values())
         + "</tr>"
         for record in records
@@ -176,6 +178,11 @@ def _records(records: Sequence[Mapping[str, Any]]) -> str:
         f'<div class="scroll"><table class="facts"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _identifier(name: str) -> str:
+    """The name with what attributes, addresses and file names cannot hold replaced."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
 def _plain(value: Any) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Curve:
     theory: bool = False
     notes: Sequence[str] = ()
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[dict[str, Any]]:
         """One dictionary per drawable point."""
         kind = "theory" if self.theory else "measured"
         rows = []
