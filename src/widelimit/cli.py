@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from widelimit.runs.environment import one_device_per_core
+
 if TYPE_CHECKING:
     from widelimit.studies import Outcome
 
@@ -42,6 +44,7 @@ def demo(
 
     Takes a minute or two on two cores; run it again to go on after an interruption.
     """
+    one_device_per_core()
     from widelimit.report import build_report
     from widelimit.studies import STUDIES, run_study
 
@@ -56,10 +59,11 @@ def demo(
         _print_json(
             {"studies": [_summary(o) for o in outcomes], "report": str(page.resolve())}
         )
-        return
-    for outcome in outcomes:
-        _print_claims(outcome)
-    typer.echo(f"Done in {time.monotonic() - started:.0f} s. Open {page}")
+    else:
+        for outcome in outcomes:
+            _print_claims(outcome)
+        typer.echo(f"Done in {time.monotonic() - started:.0f} s. Open {page}")
+    _tell_failures(outcomes)
 
 
 @app.command()
@@ -125,6 +129,7 @@ def run(
 
     An interrupted run goes on where it was when it is started again.
     """
+    one_device_per_core()
     from widelimit.report import build_report
     from widelimit.studies import run_study
 
@@ -140,7 +145,13 @@ def run(
         workers=workers,
         retry_failed=retry_failed,
     )
-    _finish(outcome, build_report(directory), as_json)
+    page = build_report(directory)
+    if as_json:
+        _print_json({**_summary(outcome), "report": str(page.resolve())})
+    else:
+        _print_claims(outcome)
+        typer.echo(f"Open {page}")
+    _tell_failures([outcome])
 
 
 @app.command()
@@ -211,11 +222,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; by default that of this process.
 
     Returns:
-        The exit status: 0, or 2 after an error in what was asked, or 130 after an
-        interruption.
+        The exit status: 0, or 1 if no trial of a study has succeeded, or 2 after an
+        error in what was asked, or 130 after an interruption.
     """
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())  # one's own study, `module:attribute`
     try:
-        status = app(args=arguments, standalone_mode=False)
+        status = app(arguments, prog_name="widelimit", standalone_mode=False)
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Run the same command again to go on.\n")
         sys.stderr.flush()
@@ -226,20 +239,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usage = getattr(error, "show", None)  # a mistake in the command's own words
         if usage is not None:
             usage()
-        elif isinstance(error, ValueError | OSError):
+        elif isinstance(error, ValueError | OSError | ImportError) or (
+            type(error) is RuntimeError  # such as a directory in use
+        ):
             sys.stderr.write(f"Error: {error}\n")
         else:
             raise
         return 2
     return status if isinstance(status, int) else 0
-
-
-def _finish(outcome: "Outcome", page: Path, as_json: bool) -> None:
-    if as_json:
-        _print_json({**_summary(outcome), "report": str(page.resolve())})
-        return
-    _print_claims(outcome)
-    typer.echo(f"Open {page}")
 
 
 def _summary(outcome: "Outcome") -> dict[str, Any]:
@@ -250,6 +257,22 @@ def _summary(outcome: "Outcome") -> dict[str, Any]:
         "records": len(done),
         "failed": len(outcome.records) - len(done),
     }
+
+
+def _tell_failures(outcomes: "Sequence[Outcome]") -> None:
+    """Says what has failed; the command fails where no trial of a study succeeded."""
+    status = 0
+    for outcome in outcomes:
+        failed = [record for record in outcome.records if record.status == "failed"]
+        if failed:
+            why = (failed[0].error or "").strip().splitlines()[-1:]
+            sys.stderr.write(
+                f"{len(failed)} of {len(outcome.records)} trials of "
+                f"{outcome.reference} failed, the first with: {' '.join(why)}\n"
+            )
+            status = max(status, int(len(failed) == len(outcome.records)))
+    if status:
+        raise typer.Exit(status)
 
 
 def _print_claims(outcome: "Outcome") -> None:
@@ -266,13 +289,15 @@ def _print_claims(outcome: "Outcome") -> None:
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*head, header_style="bold", box=None, pad_edge=False)
+    table = Table(*map(escape, head), header_style="bold", box=None, pad_edge=False)
     colors = {"holds": "green", "does not hold": "red", "undecided": "yellow"}
     for row in rows:
-        first = f"[{colors[row[0]]}]{row[0]}[/]" if row[0] in colors else row[0]
-        table.add_row(first, *(cell.replace("[", r"\[") for cell in row[1:]))
+        first, *others = map(escape, row)
+        first = f"[{colors[first]}]{first}[/]" if first in colors else first
+        table.add_row(first, *others)
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
@@ -280,7 +305,7 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, allow_nan=False, ensure_ascii=False))
+    print(json.dumps(value, allow_nan=False))
 
 
 def _pair(text: str) -> tuple[str, str]:
