@@ -122,7 +122,12 @@ def test_claims_are_refuted_by_the_opposite(name, tmp_path, monkeypatch):
 )
 def test_small_grids_give_an_answer_to_every_claim(name, changes, decided, tmp_path):
     one = dataclasses.replace(study(name), presets=STUDIES[name].presets)
-    small = {"widths": "8,32,128", "epochs": "5", "seeds": 3} | changes
+    small = {
+        "widths": "8,32,128",
+        "epochs": "5",
+        "seeds": 3,
+        "scales": "unit",
+    } | changes
     answers = verdicts(run(one, tmp_path, **small))
     if decided is not None:
         assert {holds is not None for holds in answers.values()} == {decided}
@@ -160,7 +165,7 @@ def test_a_part_of_the_grid_leaves_open_what_it_cannot_tell(name, tmp_path):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_diverged_seed_is_left_out(name, tmp_path):
-    outcome = run(study(name, "diverging", seeds=4), tmp_path)
+    outcome = run(study(name, "diverging", seeds=4, scales=("raw",)), tmp_path)
     assert int((outcome.results["diverged_at"] > 0).sum()) == len(outcome.records)
     answers = verdicts(outcome)
     assert None not in answers.values()
@@ -170,12 +175,12 @@ def test_a_diverged_seed_is_left_out(name, tmp_path):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_dead_networks_do_not_break_claims(name, tmp_path):
-    verdicts(run(study(name, "dead"), tmp_path))
+    verdicts(run(study(name, "dead", scales=("raw",)), tmp_path))
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_failed_trials_leave_their_claims_open(name, tmp_path):
-    outcome = run(study(name, "failing_in_part"), tmp_path)
+    outcome = run(study(name, "failing_in_part", scales=("raw",)), tmp_path)
     failed = [r for r in outcome.records if r.status == "failed"]
     assert len(failed) == len(outcome.records) / 3 == outcome.missing
     answers = verdicts(outcome)
