@@ -17,7 +17,14 @@ NAMES = ("training", "stability", "demo", "overhead")
 RESULTS = Path(__file__).with_name("results.md")
 
 
+def cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def main(names: Sequence[str]) -> int:
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
     unknown = set(names) - set(NAMES)
     if unknown:
         print(f"Unknown: {', '.join(unknown)}. Known: {', '.join(NAMES)}.")
@@ -43,10 +50,9 @@ def table(rows: Sequence[dict[str, str]]) -> str:
 def heading() -> str:
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"
     return (
         "# Benchmarks\n\nWritten by `python -m benchmarks`. Ratios are taken within "
-        f"one run on one machine: {platform.machine()}, {cores} cores, Python "
+        f"one run on one machine: {platform.machine()}, {cores()} cores, Python "
         f"{platform.python_version()}, JAX {jax.__version__}.\n"
     )
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from widelimit.runs.environment import one_device_per_core
-
 if TYPE_CHECKING:
     from widelimit.studies import Outcome
 
@@ -44,7 +42,6 @@ def demo(
 
     Takes a minute or two on two cores; run it again to go on after an interruption.
     """
-    one_device_per_core()
     from widelimit.report import build_report
     from widelimit.studies import STUDIES, run_study
 
@@ -129,7 +126,6 @@ def run(
 
     An interrupted run goes on where it was when it is started again.
     """
-    one_device_per_core()
     from widelimit.report import build_report
     from widelimit.studies import run_study
 

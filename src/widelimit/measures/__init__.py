@@ -1,7 +1,11 @@
 """What is measured on a network: stability, laziness, accuracy."""
 
 from widelimit.measures.estimate import Estimate, mean_over_inputs, mean_over_seeds
-from widelimit.measures.gaussian_norm import mean_gaussian_norm, mean_gaussian_radius
+from widelimit.measures.gaussian_norm import (
+    mean_gaussian_norm,
+    mean_gaussian_norm_of_gram,
+    mean_gaussian_radius,
+)
 from widelimit.measures.input_jacobian import input_jacobian
 from widelimit.measures.movement import lazy_ratio, relative_movement
 from widelimit.measures.perturbation import (
@@ -20,6 +24,7 @@ __all__ = [
     "input_jacobian",
     "lazy_ratio",
     "mean_gaussian_norm",
+    "mean_gaussian_norm_of_gram",
     "mean_gaussian_radius",
     "mean_over_inputs",
     "mean_over_seeds",

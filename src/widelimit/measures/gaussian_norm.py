@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 # The trapezoidal rule in u of the integral below. Its error falls geometrically in
@@ -46,14 +47,92 @@ def mean_gaussian_norm(variances: Float[Array, "*s o"]) -> Float[Array, "*s"]:
     # the gradient of a mean over inputs.
     total = jax.lax.stop_gradient(jnp.sum(variances, axis=-1, keepdims=True))
     shares = variances / jnp.where(total == 0, 1.0, total)
-    u = jnp.arange(0.0, _LAST, _STEP, dtype=variances.dtype)
-    weights = _STEP * jnp.cosh(u)
+    x, weights = _nodes(variances.dtype)
+    ratio = 1.0 + shares[..., None, :] * x[:, None]
+    terms = jnp.sum(shares[..., None, :] / ratio, axis=-1)
+    # Not the root of the product, which can overflow.
+    product = jnp.prod(jax.lax.rsqrt(ratio), axis=-1)
+    return jnp.sqrt(total[..., 0]) * jnp.sum(weights * terms * product, axis=-1)
+
+
+def mean_gaussian_norm_of_gram(gram: Float[Array, "*s o o"]) -> Float[Array, "*s"]:
+    r"""`mean_gaussian_norm` of the eigenvalues of a Gram matrix $G = J J^\top$.
+
+    The eigenvalues are not needed: in the integral of `mean_gaussian_norm`, the product
+    is $\det(I + 2 v^2 G)^{-1/2}$ and the sum is half the derivative of the logarithm of
+    that determinant with respect to $v^2$. Both follow for all $v$ from one reduction
+    of $G$ to a tridiagonal matrix, by the recurrence of its pivots. This is faster than
+    many small eigenvalue problems, and calls no external routine, whose threads can
+    wait for each other when several CPU devices run at once.
+
+    Args:
+        gram: Symmetric matrices without negative eigenvalues, along the last two axes.
+
+    Returns:
+        The mean norm of each; 0 for a matrix of zeros.
+    """
+    trace = jax.lax.stop_gradient(jnp.trace(gram, axis1=-2, axis2=-1))
+    trace = jnp.asarray(trace)
+    shares = gram / jnp.where(trace == 0, 1.0, trace)[..., None, None]
+    diagonal, off = _tridiagonal(shares)
+    x, weights = _nodes(gram.dtype)
+
+    def pivot(carry, entries):
+        before, share_before, terms, product = carry
+        a, square = (entry[..., None] for entry in entries)
+        gone = x * square / before
+        now = 1.0 + x * (a - gone)
+        # A pivot of I + x G is at least 1, and d/dx of its logarithm lies between 0 and
+        # 1 / x (eigenvalues interlace). Rounding alone leads out of these ranges.
+        now = jnp.where(now < 1.0, 1.0, now)
+        share = x * (a - gone * (2.0 - share_before)) / now
+        share = jnp.where(share < 0.0, 0.0, jnp.where(share > 1.0, 1.0, share))
+        return (now, share, terms + share, product * jax.lax.rsqrt(now)), None
+
+    squares = jnp.concatenate([jnp.zeros_like(diagonal[..., :1]), off**2], axis=-1)
+    ones = jnp.ones((*diagonal.shape[:-1], len(x)), gram.dtype)
+    zeros = jnp.zeros_like(ones)
+    entries = (jnp.moveaxis(diagonal, -1, 0), jnp.moveaxis(squares, -1, 0))
+    (_, _, terms, product), _ = jax.lax.scan(pivot, (ones, zeros, zeros, ones), entries)
+    # At u = 0, where x = 0, the sum is the trace.
+    at_zero = jnp.sum(diagonal, axis=-1)[..., None]
+    sums = jnp.where(x > 0, terms / jnp.where(x > 0, x, 1.0), at_zero)
+    return jnp.sqrt(trace) * jnp.sum(weights * sums * product, axis=-1)
+
+
+def _nodes(dtype: DTypeLike) -> tuple[Array, Array]:
+    """Where the integrand is evaluated, as 2 v^2 times the sum, and the weights."""
+    u = jnp.arange(0.0, _LAST, _STEP, dtype=dtype)
+    weights = math.sqrt(2 / math.pi) * _STEP * jnp.cosh(u)
     weights = weights.at[0].multiply(0.5)  # u = 0 belongs to both halves of the line
-    ratio = shares[..., None, :] * jnp.square(jnp.sinh(u))[:, None]
-    log_product = -0.5 * jnp.sum(jnp.log1p(ratio), axis=-1)
-    terms = jnp.sum(shares[..., None, :] / (1.0 + ratio), axis=-1)
-    integral = jnp.sum(weights * terms * jnp.exp(log_product), axis=-1)
-    return math.sqrt(2 / math.pi) * jnp.sqrt(total[..., 0]) * integral
+    return jnp.square(jnp.sinh(u)), weights
+
+
+def _tridiagonal(matrix: Float[Array, "*s o o"]) -> tuple[Array, Array]:
+    """Diagonal and off-diagonal of the tridiagonal form, by Householder reflections."""
+    size = matrix.shape[-1]
+    index = jnp.arange(size)
+
+    def reflect(step: Array, a: Array) -> Array:
+        column = jnp.where(index > step, jnp.take(a, step, axis=-1), 0.0)
+        head = jnp.sum(jnp.where(index == step + 1, column, 0.0), axis=-1)
+        norm = jnp.sqrt(_positive(jnp.sum(jnp.square(column), axis=-1)))
+        shift = jnp.where(head < 0, -norm, norm)
+        v = jnp.where(index == step + 1, column + shift[..., None], column)
+        v = v / jnp.sqrt(_positive(jnp.sum(jnp.square(v), axis=-1, keepdims=True)))
+        w = jnp.einsum("...ij,...j->...i", a, v)
+        w = w - jnp.sum(v * w, axis=-1, keepdims=True) * v
+        both = v[..., :, None] * w[..., None, :]
+        return a - 2.0 * (both + jnp.swapaxes(both, -1, -2))
+
+    matrix = jax.lax.fori_loop(0, max(size - 2, 0), reflect, matrix)
+    diagonal = jnp.diagonal(matrix, axis1=-2, axis2=-1)
+    return diagonal, jnp.diagonal(matrix, offset=1, axis1=-2, axis2=-1)
+
+
+def _positive(value: Array) -> Array:
+    """The value, or 1 for 0: the root's derivative there is infinite."""
+    return jnp.where(value == 0, 1.0, value)
 
 
 def mean_gaussian_radius(dimension: int) -> float:

@@ -9,7 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_at_least, check_one_of, check_positive, check_rows
-from widelimit.measures.gaussian_norm import mean_gaussian_norm, mean_gaussian_radius
+from widelimit.measures.gaussian_norm import (
+    mean_gaussian_norm_of_gram,
+    mean_gaussian_radius,
+)
 from widelimit.measures.input_jacobian import Function, input_jacobian
 
 Norm = Literal["l2", "linf"]
@@ -35,7 +38,7 @@ def perturbation_stability(
     $$P(f, \epsilon)(x) = \epsilon\,\frac{d}{d+1}\,\frac{E\|J g\|}{E\|g\|},$$
 
     where $E\|Jg\|$ follows from the singular values of $J$ by one integral
-    (`mean_gaussian_norm`). For a single output this is
+    (`mean_gaussian_norm_of_gram`). For a single output this is
     $\epsilon \|\nabla f\| \, \Gamma(d/2) / (\sqrt\pi\,\Gamma((d+1)/2)) \cdot d/(d+1)$.
 
     Linear in `radius` and in `f`; unchanged by rotations of the inputs or outputs.
@@ -75,9 +78,8 @@ def perturbation_stability(
         gram = jnp.einsum("noi,noj->nij", jacobians, jacobians)
     # The norm depends on the squares of the singular values alone, so the Gram matrix
     # loses no digits here.
-    variances = jnp.linalg.eigvalsh(gram) if gram.shape[1] > 1 else gram[:, 0, :]
     scale = radius * d / (d + 1) / mean_gaussian_radius(d)
-    return scale * mean_gaussian_norm(variances)
+    return scale * mean_gaussian_norm_of_gram(gram)
 
 
 class SampledStability(eqx.Module):

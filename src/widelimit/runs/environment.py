@@ -42,7 +42,11 @@ def _jax_settings() -> dict[str, Any]:
         return {"device": None, "default_float": None, "matmul_precision": None}
     try:
         first = jax.devices()[0]
-        device = {"platform": first.platform, "kind": first.device_kind}
+        device = {
+            "platform": first.platform,
+            "kind": first.device_kind,
+            "count": jax.device_count(),
+        }
     except RuntimeError as error:  # no usable device: the trial says so itself
         device = {"platform": None, "kind": str(error)}
     return {
