@@ -15,9 +15,9 @@ NOTE = (
     "Time for all seeds: He initialisation, SGD with batches of 64, cross-entropy, 10 "
     "classes. PyTorch trains one seed after the other, its tensors in memory and its "
     "batches by index, without a data loader. widelimit trains them in one compiled "
-    "program, its seeds divided over one CPU device per core (`JAX_NUM_CPU_DEVICES`); its "
-    "compilation is listed apart. The ratio is the median of 5 runs of "
-    "each, taken in turn, with the lowest and highest. Required: at least 2 at every "
+    "program, its seeds divided over one CPU device per core (`JAX_NUM_CPU_DEVICES`); "
+    "its compilation is listed apart. The ratio is the median of 5 runs of each, taken "
+    "in turn, with the lowest and highest. Required: at least 2 at every "
     "width on 28x28 inputs, and at least 5 at widths up to 64 on digits."
 )
 SEEDS, BATCH, ROUNDS = 8, 64, 5

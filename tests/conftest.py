@@ -7,6 +7,7 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Compiling takes most of the time of these tests, and nothing here measures speed.
+jax.config.update("jax_num_cpu_devices", 2)  # so that seeds are divided
 jax.config.update("jax_disable_most_optimizations", True)
 jaxtyping.install_import_hook("widelimit", "beartype.beartype")
 
