@@ -50,7 +50,8 @@ def demo(
     for number, study in enumerate(STUDIES.values(), start=1):
         if not as_json:
             typer.echo(f"[{number}/{len(STUDIES)}] {study.title}", err=True)
-        outcomes.append(run_study(study, out / study.name, workers=workers))
+        directory = out / study.name
+        outcomes.append(run_study(study, directory, workers=workers, others=outcomes))
     page = build_report(out)
     if as_json:
         _print_json(

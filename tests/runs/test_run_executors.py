@@ -57,6 +57,19 @@ def test_only_missing_trials_are_computed(tmp_path, executor):
     assert run(tmp_path, TRIALS, executor=executor).computed == 0
 
 
+def test_finished_trials_of_another_run_are_taken_over(tmp_path):
+    run(tmp_path / "first", [*TRIALS[:3], {"index": 9, "seed": 1, "broken": True}])
+    others = [tmp_path / "first", tmp_path / "nothing here"]
+    summary = run(tmp_path / "second", TRIALS, others=others)
+    assert (summary.total, summary.computed) == (5, 2)
+    for config in TRIALS[:3]:
+        texts = {
+            Store(tmp_path / d).read(config_key(config)).to_json()
+            for d in ("first", "second")
+        }
+        assert len(texts) == 1
+
+
 @both
 def test_a_failing_trial_keeps_its_traceback(tmp_path, executor):
     messages = {

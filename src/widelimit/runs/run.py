@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def run_trials(
     executor: Executor | None = None,
     progress: Progress | None = None,
     retry_failed: bool = False,
+    others: Sequence[str | os.PathLike[str]] = (),
 ) -> RunSummary:
     """Compute every trial that has no record in `directory` yet, and keep each at once.
 
@@ -56,6 +57,8 @@ def run_trials(
         progress: What shows the progress; by default a bar on a terminal, and plain
             lines on standard error elsewhere.
         retry_failed: Whether trials that failed in an earlier run are computed again.
+        others: Directories of other runs of the same trial, whose finished records are
+            taken over where the configurations agree.
 
     Returns:
         How the trials stand.
@@ -69,6 +72,7 @@ def run_trials(
     by_key = _by_key(trials)
     store = Store(directory)
     with store.writing(configuration), progress or default_progress() as display:
+        _take_over(store, by_key, [Store(other) for other in others])
         failed = {k for k in by_key if k in store and store.read(k).status == "failed"}
         todo = [
             config
@@ -93,6 +97,15 @@ def run_trials(
                 display.show(tally, record)
     ordered = tuple(key for key in by_key if key in failed)
     return RunSummary(store.directory, tally.total, len(tally.finished), ordered)
+
+
+def _take_over(store: Store, keys: Iterable[str], others: Sequence[Store]) -> None:
+    for key in keys:
+        for other in others:
+            if key not in store and key in other:
+                record = other.read(key)
+                if record.status == "done":
+                    store.write(record)
 
 
 def _by_key(trials: Sequence[Config]) -> dict[str, Config]:

@@ -1,7 +1,7 @@
 """Running a study, and what comes out of it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,7 @@ def run_study(
     workers: int = 1,
     progress: Progress | None = None,
     retry_failed: bool = False,
+    others: Sequence[Outcome] = (),
 ) -> Outcome:
     """Run what is missing of a study in a directory, and read the whole.
 
@@ -88,6 +89,8 @@ def run_study(
         workers: Processes; 1 computes in this one.
         progress: Where progress is shown; on standard error by default.
         retry_failed: Whether failed trials are tried again.
+        others: Outcomes of studies that share some trials with this one, which are then
+            taken over instead of being computed again.
 
     Returns:
         The outcome.
@@ -115,6 +118,7 @@ def run_study(
         executor=ProcessExecutor(workers) if workers > 1 else SerialExecutor(),
         progress=progress,
         retry_failed=retry_failed,
+        others=[o.directory for o in others if o.study.trial == study.trial],
     )
     return read_outcome(directory, study=study)
 

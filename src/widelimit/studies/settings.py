@@ -52,9 +52,9 @@ class TrainingSettings(Settings):
     epochs: PositiveInt = 50
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat | None = None
-    train_rows: PositiveInt | None = 1024
+    train_rows: PositiveInt | None = 640
     test_rows: Annotated[int, Field(ge=2)] | None = None
-    stability_rows: Annotated[int, Field(ge=2)] = 128
+    stability_rows: Annotated[int, Field(ge=2)] = 100
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
     probe_epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default_factory=_probes, min_length=1
