@@ -117,7 +117,7 @@ def figure_spec(figure: Figure, panels: Sequence[dict[str, Any]]) -> dict[str, A
     return {
         "$schema": panels[0]["$schema"],
         "config": panels[0]["config"],
-        "title": figure.title,
+        "title": {"text": figure.title, "offset": 16, "fontSize": 15},
         "hconcat": fixed,
         "spacing": 36,
         "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
