@@ -1,5 +1,6 @@
 """Runs that are killed or interrupted lose at most the trials in flight."""
 
+import contextlib
 import json
 import os
 import random
@@ -128,9 +129,13 @@ def test_ctrl_c_is_obeyed_while_compiled_code_runs(tmp_path, workers):
     trials = [{"index": i, "seed": i} for i in range(2)]
     trials = [trials[0], trials[1] | {"log": str(log)}]
     process = start(tmp_path / "out", workers, "compiled", trials)
-    wait_until(log.exists)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    try:
+        wait_until(log.exists)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130 and b"Traceback" not in errors
     results = load_results(tmp_path / "out", {"index": [0, 1]})
     assert results.status.values.tolist() == ["done", "missing"]

@@ -87,6 +87,8 @@ def endless(config, report):
 
 def main(directory, workers, trial, trials_json):
     """Run; end with code 130 after Ctrl-C."""
+    # A job in a shell's background inherits that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     executor = ProcessExecutor(int(workers)) if int(workers) else SerialExecutor()
     try:
         run_trials(
