@@ -78,11 +78,11 @@ def by_hand(n, m, b1, b2, alpha, eigenvalue, residual, t, repaired):
     R_a = alpha / n * sqrt(lam / (8 * n * m)) - sqrt(2 / pi) * b2
     if repaired:
         target = alpha**2 * lam / (8 * n**3 * m)
-        (R_a,) = [
-            root
-            for root in mpmath.polyroots([1, 2 * sqrt(2 / pi) * b2, -target])
-            if root > 0
-        ]
+        R_a = mpmath.findroot(
+            lambda r: (r * (r + 2 * sqrt(2 / pi) * b2)) / target - 1,
+            (0, sqrt(target)),
+            solver="anderson",
+        )
     R_w = (alpha**2 * lam * sqrt(2 * pi) * b1) / (
         32 * n**3 * m * (R_a * (R_a + sqrt(8 / pi) * b2) + b2**2)
     )

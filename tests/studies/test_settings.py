@@ -94,7 +94,7 @@ def test_probe_epochs_follow_the_number_of_epochs(preset, epochs, probes):
         ({"learning_rate": "nan"}, r"learning_rate='nan'"),
         ({"test_rows": "1"}, r"test_rows"),
         ({"stability_rows": "1"}, r"stability_rows='1'"),
-        ({"batch_size": "1025"}, r"batch_size \(1025\).*train_rows \(1024\)"),
+        ({"batch_size": "1025"}, r"batch_size \(1025\).*train_rows \(640\)"),
         ({"probe_epochs": "0,5,51"}, r"end with epochs \(50\).*51"),
         ({"probe_epochs": "0,5"}, r"end with epochs \(50\)"),
         ({"probe_epochs": "1,50"}, r"begin with 0"),
