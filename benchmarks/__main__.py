@@ -2,43 +2,49 @@
 
     python -m benchmarks [NAME ...]
 
-prints a table per benchmark and, when all are run, writes them to
-`benchmarks/results.md`. Give the machine to it alone: other work distorts the ratios.
+prints a table per benchmark and puts it in its place in `benchmarks/results.md`. Give
+the machine to it alone: other work distorts the ratios.
 """
 
 import importlib
-import os
 import platform
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from benchmarks.workload import cores
 
 NAMES = ("training", "stability", "demo", "overhead")
 RESULTS = Path(__file__).with_name("results.md")
 
 
-def cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def main(names: Sequence[str]) -> int:
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))
     unknown = set(names) - set(NAMES)
     if unknown:
         print(f"Unknown: {', '.join(unknown)}. Known: {', '.join(NAMES)}.")
         return 2
-    texts = []
-    for name in names or NAMES:
-        module = importlib.import_module(f"benchmarks.{name}")
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        text = f"## {module.TITLE}\n\n{module.NOTE}\n\n{table(module.measure())}\n"
-        print(text, flush=True)
-        texts.append(text)
-    if not names:
-        RESULTS.write_text("\n".join([heading(), *texts]))
+    if len(names) != 1:  # each in a process of its own, with its own settings
+        for name in names or NAMES:
+            subprocess.run([sys.executable, "-m", "benchmarks", name], check=True)
+        return 0
+    (name,) = names
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    module = importlib.import_module(f"benchmarks.{name}")
+    text = f"{module.NOTE}\n\n{table(module.measure())}\n"
+    print(text, flush=True)
+    store(name, text)
     return 0
+
+
+def store(name: str, text: str) -> None:
+    """Writes the results with one section replaced, the others as they were."""
+    titles = {n: importlib.import_module(f"benchmarks.{n}").TITLE for n in NAMES}
+    old = RESULTS.read_text() if RESULTS.exists() else ""
+    texts = dict(part.split("\n\n", 1) for part in old.split("\n## ")[1:])
+    texts[titles[name]] = text
+    parts = [f"## {t}\n\n{texts[t].strip()}\n" for t in titles.values() if t in texts]
+    RESULTS.write_text("\n".join([heading(), *parts]))
 
 
 def table(rows: Sequence[dict[str, str]]) -> str:

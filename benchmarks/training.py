@@ -1,11 +1,20 @@
 """Training 8 seeds in one program, against the same training as a PyTorch loop."""
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
+
+import numpy as np
+
+from benchmarks.workload import BATCH, SEEDS, cores, workload
+
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))  # before JAX is imported
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from widelimit.networks import zhu2022_network
 from widelimit.training import train, zhu2022_sgd
@@ -13,41 +22,47 @@ from widelimit.training import train, zhu2022_sgd
 TITLE = "Training 8 seeds of one network"
 NOTE = (
     "Time for all seeds: He initialisation, SGD with batches of 64, cross-entropy, 10 "
-    "classes. PyTorch trains one seed after the other, its tensors in memory and its "
-    "batches by index, without a data loader. widelimit trains them in one compiled "
-    "program, its seeds divided over one CPU device per core (`JAX_NUM_CPU_DEVICES`); "
-    "its compilation is listed apart. The ratio is the median of 5 runs of each, taken "
-    "in turn, with the lowest and highest. Required: at least 2 at every "
-    "width on 28x28 inputs, and at least 5 at widths up to 64 on digits."
+    "classes. PyTorch, in a process of its own, trains one seed after the other, its "
+    "tensors in memory and its batches by index, without a data loader. widelimit "
+    "trains them in one compiled program, its seeds divided over one CPU device per "
+    "core (`JAX_NUM_CPU_DEVICES`); its compilation is listed apart. The ratio is the "
+    "median of 5 runs of each, taken in turn, with the lowest and highest. Required: "
+    "at least 2 at every width on 28x28 inputs, and at least 5 at widths up to 64 on "
+    "digits."
 )
-SEEDS, BATCH, ROUNDS = 8, 64, 5
+ROUNDS = 5
 
 
 def measure():
     rows = []
-    for data, features, widths in (
-        ("28x28 inputs", 784, (16, 32, 64, 128, 256, 512, 1024)),
-        ("digits (8x8)", 64, (16, 32, 64)),
-    ):
-        for depth in (1, 3):
-            rows += [one(data, features, depth, width) for width in widths]
+    command = [sys.executable, "-m", "benchmarks.torch_loop"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as torch:
+        for data, features, depth, widths in (
+            ("28x28 inputs", 784, 1, (16, 32, 64, 128, 256, 512, 1024)),
+            ("28x28 inputs", 784, 3, (16, 32, 64, 128, 256, 512, 1024)),
+            ("digits (8x8)", 64, 1, (16, 32, 64)),
+            ("digits (8x8)", 64, 3, (16, 32, 64)),
+        ):
+            rows += [one(torch, data, features, depth, width) for width in widths]
+        torch.stdin.close()
     return rows
 
 
-def one(data, features, depth, width):
+def one(torch, data, features, depth, width):
     epochs = 2 if width >= 512 else 4
-    rng = np.random.default_rng(0)
-    n = 2048 if features == 784 else 1408
-    x = rng.uniform(size=(n, features)).astype(np.float32)
-    labels = rng.integers(0, 10, size=n)
-    ours = ours_runner(x, labels, depth, width, epochs)
-    start = time.perf_counter()
-    ours()
-    first = time.perf_counter() - start
-    theirs = torch_runner(x, labels, depth, width, epochs)
+    task = {"features": features, "depth": depth, "width": width, "epochs": epochs}
+
+    def theirs():
+        print(json.dumps(task), file=torch.stdin, flush=True)
+        return float(torch.stdout.readline())
+
+    ours = ours_runner(features, depth, width, epochs)
+    first = clock(ours)
     theirs()
-    pairs = [(clock(ours), clock(theirs)) for _ in range(ROUNDS)]
-    ratios = [torch / own for own, torch in pairs]
+    pairs = [(clock(ours), theirs()) for _ in range(ROUNDS)]
+    ratios = [rival / own for own, rival in pairs]
     own = statistics.median(own for own, _ in pairs)
     return {
         "data": data,
@@ -67,11 +82,11 @@ def clock(function):
     return time.perf_counter() - start
 
 
-def ours_runner(x, labels, depth, width, epochs):
+def ours_runner(features, depth, width, epochs):
+    x, labels = workload(features)
     network = zhu2022_network(depth=depth, width=width, outputs=10)
     keys = jax.random.split(jax.random.key(0), SEEDS)
-    shape = (x.shape[1],)
-    params = jax.vmap(lambda key: network.init(key, shape))(keys)
+    params = jax.vmap(lambda key: network.init(key, (features,)))(keys)
     inputs, targets = jnp.asarray(x), jnp.asarray(np.eye(10, dtype=np.float32)[labels])
     optimizer = zhu2022_sgd(steps_per_epoch=len(x) // BATCH, epochs=epochs)
     return lambda: train(
@@ -85,33 +100,3 @@ def ours_runner(x, labels, depth, width, epochs):
         batch_size=BATCH,
         keys=keys,
     )
-
-
-def torch_runner(x, labels, depth, width, epochs):
-    import torch
-
-    inputs, targets = torch.from_numpy(x), torch.from_numpy(labels)
-    steps = len(x) // BATCH
-
-    def train_seeds():
-        for seed in range(SEEDS):
-            torch.manual_seed(seed)
-            sizes = [x.shape[1], *[width] * depth, 10]
-            layers = []
-            for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
-                linear = torch.nn.Linear(fan_in, fan_out, bias=False)
-                torch.nn.init.normal_(linear.weight, std=(2 / fan_in) ** 0.5)
-                layers += [linear, torch.nn.ReLU()]
-            model = torch.nn.Sequential(*layers[:-1])
-            optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
-            schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [25, 35, 45])
-            loss = torch.nn.CrossEntropyLoss()
-            for _ in range(epochs):
-                order = torch.randperm(len(x))[: steps * BATCH].view(steps, BATCH)
-                for rows in order:
-                    optimizer.zero_grad()
-                    loss(model(inputs[rows]), targets[rows]).backward()
-                    optimizer.step()
-                schedule.step()
-
-    return train_seeds
