@@ -1,7 +1,30 @@
-"""Activation functions, one idea a file."""
+"""Activation functions with their Gaussian duals, one idea a file."""
 
-from widelimit.activations.base import AbstractActivation
-from widelimit.activations.rectifier import LeakyReLU, ReLU
-from widelimit.activations.smooth import GELU, Erf, Identity, Tanh
+from widelimit.activations.accuracy import check_quadrature
+from widelimit.activations.base import AbstractActivation, Scaled
+from widelimit.activations.custom import Custom
+from widelimit.activations.error_function import GELU, Erf
+from widelimit.activations.logistic import Sigmoid, SiLU, Softplus, Tanh
+from widelimit.activations.polynomial import Identity, Polynomial
+from widelimit.activations.rectifier import Abs, LeakyReLU, ReLU
+from widelimit.activations.waves import Cosine, Sine
 
-__all__ = ["GELU", "AbstractActivation", "Erf", "Identity", "LeakyReLU", "ReLU", "Tanh"]
+__all__ = [
+    "GELU",
+    "Abs",
+    "AbstractActivation",
+    "Cosine",
+    "Custom",
+    "Erf",
+    "Identity",
+    "LeakyReLU",
+    "Polynomial",
+    "ReLU",
+    "Scaled",
+    "SiLU",
+    "Sigmoid",
+    "Sine",
+    "Softplus",
+    "Tanh",
+    "check_quadrature",
+]

@@ -1,5 +1,6 @@
 """Rectifiers: piecewise linear activations with one kink at zero."""
 
+import abc
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,29 +9,83 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from widelimit.activations.base import AbstractActivation
+from widelimit.activations.base import AbstractActivation, Pairs
+from widelimit.activations.moments import height
+from widelimit.activations.orthant import TAU, Blurred, angle, centred_angle, ramp
+
+
+class AbstractRectifier(AbstractActivation):
+    r"""$\phi(z) = \max(z, 0) + a \min(z, 0)$, with a slope $a$ that a subclass names.
+
+    With $h = \sqrt{pq - c^2}$ and $\alpha = \mathrm{atan2}(h, -c)$,
+
+    $$E[\phi(u)\phi(v)] = a c + \frac{(1-a)^2}{2\pi}(h + \alpha c), \quad
+      E[\phi'(u)\phi'(v)] = a + \frac{(1-a)^2}{2\pi} \alpha;$$
+
+    at $a = 0$ these are half the arc-cosine kernels of Cho & Saul (2009), Sec. 2. Where
+    $p$ or $q$ is zero, $\phi'(0)$ is that of `jax.grad`.
+
+    The second has a cusp at $c = p = q$. Its derivatives there are infinite; they are
+    given as zero, which is right along the diagonal only.
+    """
+
+    smooth: ClassVar[bool] = False
+    slope_at_zero: ClassVar[float | None] = None  # `None`: the slope $a$
+
+    @property
+    @abc.abstractmethod
+    def slope(self) -> float:
+        """Slope $a$ of the negative half-line, dimensionless."""
+
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+        m = Blurred(c, p, q, height(c, p, q, gap))
+        return self.slope * c + (1 - self.slope) ** 2 / TAU * ramp(m)
+
+    def dual_derivative(
+        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+    ) -> Pairs:
+        a = self.slope
+        m = Blurred(c, p, q, height(c, p, q, gap))
+        if a < 0:  # the same, but without cancellation at a = -1
+            slopes = (1 + a) ** 2 / 4 + (1 - a) ** 2 / TAU * centred_angle(m)
+        else:
+            slopes = a + (1 - a) ** 2 / TAU * angle(m)
+        apart = self.mean_derivative(p) * self.mean_derivative(q)
+        return jnp.where((p > 0) & (q > 0), slopes, apart)
+
+    def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        root = jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1.0) / TAU), 0.0)
+        return (1 - self.slope) * root
+
+    def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        at_zero = self.slope if self.slope_at_zero is None else self.slope_at_zero
+        return jnp.where(q > 0, (1 + self.slope) / 2, at_zero).astype(q.dtype)
+
+    def lipschitz(self, order: int = 0) -> float | None:
+        if order == 0:
+            return max(1.0, abs(self.slope))
+        return 0.0 if self.slope == 1 else math.inf
 
 
 @dataclass(frozen=True)
-class ReLU(AbstractActivation):
+class ReLU(AbstractRectifier):
     r"""Rectifier $\phi(z) = \max(z, 0)$, with $\phi'(0) = 0$."""
 
-    smooth: ClassVar[bool] = False
+    slope: ClassVar[float] = 0.0
 
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jax.nn.relu(z)
 
 
 @dataclass(frozen=True)
-class LeakyReLU(AbstractActivation):
-    r"""Leaky rectifier $\phi(z) = \max(z, 0) + a \min(z, 0)$.
+class LeakyReLU(AbstractRectifier):
+    r"""Leaky rectifier $\phi(z) = \max(z, 0) + a \min(z, 0)$, with $\phi'(0) = a$.
 
     Args:
         slope: Slope $a$ of the negative half-line, dimensionless.
     """
 
     slope: float = 0.01
-    smooth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.slope):
@@ -40,3 +95,14 @@ class LeakyReLU(AbstractActivation):
 
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.where(z > 0, z, self.slope * z)
+
+
+@dataclass(frozen=True)
+class Abs(AbstractRectifier):
+    r"""Absolute value $\phi(z) = |z|$, with $\phi'(0) = 0$."""
+
+    slope: ClassVar[float] = -1.0
+    slope_at_zero: ClassVar[float | None] = 0.0
+
+    def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jnp.abs(z)

@@ -1,0 +1,98 @@
+"""The error function, and the Gaussian error linear unit."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from widelimit.activations import orthant
+from widelimit.activations.base import AbstractActivation, Pairs
+from widelimit.activations.moments import gap as gap_of
+from widelimit.activations.orthant import TAU, blur
+
+
+@dataclass(frozen=True)
+class Erf(AbstractActivation):
+    r"""Error function $\phi(z) = \mathrm{erf}(z)$.
+
+    $\phi(z) = 2 P(z + g / \sqrt2 > 0) - 1$ is a step, blurred: with $P = p + 1/2$,
+    $Q = q + 1/2$ and $H = \sqrt{PQ - c^2}$
+
+    $$E[\phi(u)\phi(v)] = \tfrac2\pi\,\mathrm{atan2}(c, H), \quad
+      E[\phi'(u)\phi'(v)] = \frac{2}{\pi H}.$$
+
+    The arctangent is the arcsine of Williams (1997) without its cancellation.
+    """
+
+    smooth: ClassVar[bool] = True
+
+    def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jax.scipy.special.erf(z)
+
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+        return 4 / TAU * orthant.centred_angle(blur(c, p, q, gap, 0.5, 0.5))
+
+    def dual_derivative(
+        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+    ) -> Pairs:
+        return 4 / TAU / blur(c, p, q, gap, 0.5, 0.5).H
+
+    def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jnp.zeros_like(q)
+
+    def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return 2 / jnp.sqrt(math.pi * (1 + 2 * q))
+
+    def lipschitz(self, order: int = 0) -> float | None:
+        constants = (2 / math.sqrt(math.pi), math.sqrt(8 / math.pi / math.e))
+        return (*constants, 4 / math.sqrt(math.pi))[order]
+
+
+@dataclass(frozen=True)
+class GELU(AbstractActivation):
+    r"""Exact Gaussian error linear unit, $\phi(z) = z\,P(N(0, 1) \le z)$.
+
+    With $P = 1 + p$, $Q = 1 + q$, $H = \sqrt{PQ - c^2}$ and
+    $\alpha = \mathrm{atan2}(H, -c)$, Stein's lemma gives
+
+    $$2\pi\,E[\phi(u)\phi(v)] = c\alpha + \frac{pq - c^2 + c^2 (1/P + 1/Q)}{H}, \quad
+      2\pi\,E[\phi'(u)\phi'(v)] = \alpha + \frac cH
+      \left(\frac1{H^2} + \frac1P + \frac1Q\right).$$
+
+    Both change sign at some $c < 0$; near it only the absolute error is small.
+    """
+
+    smooth: ClassVar[bool] = True
+
+    def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jax.nn.gelu(z, approximate=False)
+
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+        known = gap_of(c, p, q, gap)
+        return orthant.gate(c, p, q, known, 1.0, 1.0) / TAU
+
+    def dual_derivative(
+        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+    ) -> Pairs:
+        return orthant.gate_derivative(c, p, q, gap, 1.0, 1.0) / TAU
+
+    def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return q / jnp.sqrt(TAU * (1 + q))
+
+    def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jnp.full_like(q, 0.5)
+
+    def lipschitz(self, order: int = 0) -> float | None:
+        def density(z):
+            return math.exp(-z * z / 2) / math.sqrt(TAU)
+
+        if order == 0:  # the second derivative, (2 - z^2) density, is zero at sqrt(2)
+            z = math.sqrt(2)
+            return 0.5 * math.erfc(-1) + z * density(z)
+        if order == 1:  # the third, -z (4 - z^2) density, is zero at 0
+            return 2 * density(0)
+        z = math.sqrt((7 - math.sqrt(33)) / 2)  # a zero of the fourth
+        return z * (4 - z * z) * density(z)

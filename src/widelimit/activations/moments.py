@@ -1,0 +1,111 @@
+r"""The height $\sqrt{pq - c^2}$ of a Gaussian pair, to full precision.
+
+Near $c = \pm\sqrt{pq}$ the plain $pq - c^2$ cancels: moments that agree to $\epsilon$
+leave it with a relative error of rounding / $\epsilon$. Here it is right to the last
+digits for the moments *as given*. How well those say what was meant is another matter:
+rounding of $c$ alone changes $pq - c^2$ by a relative rounding / $\epsilon$, so that
+the angle is known to the square root of the rounding unit in the worst case. A caller
+who knows $pq - c^2$ better can pass it: for inputs it is
+$\|x\|^2 r^2 - \langle x, x - x' \rangle^2$ with $r = \|x - x'\|$.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.custom_jvp
+def gap(
+    c: Float[Array, "*#s"],
+    p: Float[Array, "*#s"],
+    q: Float[Array, "*#s"],
+    known: Float[Array, "*#s"] | None = None,
+) -> Float[Array, "*#s"]:
+    r"""$pq - c^2$, to a few units in the last place of the result.
+
+    Args:
+        c: Covariance.
+        p: Variance.
+        q: Variance.
+        known: The result, if the caller knows it better than rounded moments say.
+
+    Returns:
+        The gap; its derivatives are $(-2c, q, p)$ even if the value was known.
+    """
+    if known is None:
+        known = _difference(p, q, c)
+    # Rounding of the caller's moments can push |c| above sqrt(pq).
+    return jnp.maximum(known, 0.0)
+
+
+@gap.defjvp
+def _gap_jvp(primals, tangents):
+    c, p, q, _ = primals
+    dc, dp, dq, _ = tangents
+    return gap(*primals), q * dp + p * dq - 2 * c * dc
+
+
+@jax.custom_jvp
+def height(
+    c: Float[Array, "*#s"],
+    p: Float[Array, "*#s"],
+    q: Float[Array, "*#s"],
+    known: Float[Array, "*#s"] | None = None,
+) -> Float[Array, "*#s"]:
+    r"""$h = \sqrt{pq - c^2}$, whatever the size of the moments.
+
+    Args:
+        c: Covariance.
+        p: Variance.
+        q: Variance.
+        known: $pq - c^2$, as in `gap`.
+
+    Returns:
+        The height. Where it is zero its derivative, in truth infinite, is zero, which
+        is right along $c = p = q$ only.
+    """
+    if known is not None:
+        return jnp.sqrt(gap(c, p, q, known))
+    # Powers of two, so that products neither overflow nor lose digits.
+    i, j = (_power(x) for x in (p, q))
+    return jnp.sqrt(gap((c * i) * j, (p * i) * i, (q * j) * j)) / i / j
+
+
+@height.defjvp
+def _height_jvp(primals, tangents):
+    c, p, q, _ = primals
+    dc, dp, dq, _ = tangents
+    h = height(*primals)
+    slope = (0.5 * (q * dp + p * dq) - c * dc) / jnp.where(h > 0, h, 1.0)
+    return h, jnp.where(h > 0, slope, 0.0)
+
+
+def _power(x):
+    """A power of two near `x**-0.5`."""
+    _, exponent = jnp.frexp(x)
+    return jnp.ldexp(jnp.ones_like(x), -(exponent // 2))
+
+
+def _difference(p, q, c):
+    # Products of halves are exact, also if the compiler fuses them with a sum; they
+    # are summed together with the rounding errors of the sum.
+    (ph, pl), (qh, ql), (ch, cl) = map(_halves, (p, q, c))
+    total, rest = ph * qh, 0.0
+    for term in (-ch * ch, ph * ql, pl * qh, -2 * ch * cl, pl * ql, -cl * cl):
+        total, error = _sum(total, term)
+        rest = rest + error
+    return total + rest
+
+
+def _sum(x, y):
+    """`x + y` rounded, and its rounding error (Knuth)."""
+    s = x + y
+    back = s - x
+    return s, (x - (s - back)) + (y - back)
+
+
+def _halves(x):
+    """Two parts with so few digits that products of parts are exact."""
+    info = jnp.finfo(x.dtype)
+    high = jax.lax.reduce_precision(x, info.nexp, (info.nmant - 1) // 2)
+    return high, x - high

@@ -1,0 +1,141 @@
+r"""Duals of the step, the ramp and the gate, each blurred by Gaussian noise.
+
+With $g \sim N(0, 1)$ and a blur $\tau \ge 0$ the functions are
+
+$$\text{step: } P(z + \tau g > 0) = \Phi(z / \tau), \quad
+  \text{ramp: } E\max(z + \tau g, 0), \quad \text{gate: } z\,\Phi(z / \tau),$$
+
+so that the duals of the first two are those of the plain step and ramp at the moments
+$(c, P, Q)$ with $P = p + s$, $Q = q + t$ and squared blurs $s$, $t$; that of the gate
+follows by Stein's lemma. All are functions of $H = \sqrt{PQ - c^2}$ and of the angle
+$\alpha = \mathrm{atan2}(H, -c)$, which is $\pi$ for equal and 0 for opposite inputs
+(Cho & Saul 2009, Sec. 2, have $\theta = \pi - \alpha$).
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from widelimit.activations.arctangent import arctan2
+from widelimit.activations.moments import gap
+
+TAU = 2 * math.pi
+SMALL = 0.3  # below it the series, above it the difference of t and atan(t)
+SERIES = [(-1) ** k / (2 * k + 3) for k in range(14)]  # (t - atan t) / t**3 in t**2
+
+
+class Blurred(NamedTuple):
+    """Moments of a pair after adding independent noise to each."""
+
+    c: Float[Array, "*#s"]
+    P: Float[Array, "*#s"]
+    Q: Float[Array, "*#s"]
+    H: Float[Array, "*#s"]  # sqrt(P Q - c^2)
+
+
+def blur(c, p, q, known, s, t) -> Blurred:
+    """Moments after noise of variance `s` on the first and `t` on the second."""
+    H = jnp.sqrt(gap(c, p, q, known) + (p * t + q * s) + s * t)
+    return Blurred(c, p + s, q + t, H)
+
+
+def angle(m: Blurred) -> Float[Array, "..."]:
+    r"""$\alpha = 2\pi$ times the dual of the step, and $\partial_c$ of `ramp`."""
+    return arctan2(m.H, -m.c)
+
+
+def centred_angle(m: Blurred) -> Float[Array, "..."]:
+    r"""$\alpha - \pi/2 = 2\pi$ times the dual of the step less one half."""
+    return arctan2(m.c, m.H)
+
+
+@jax.custom_jvp
+def ramp(m: Blurred) -> Float[Array, "..."]:
+    r"""$J = H + \alpha c$, which is $2\pi$ times the dual of the ramp.
+
+    For nearly opposite inputs $J = |c|\,(t - \arctan t)$, $t = H / |c|$, is of order
+    $t^3$ and is summed as a series.
+
+    Args:
+        m: Blurred moments; $H$ follows the others in derivatives.
+
+    Returns:
+        The scaled dual.
+    """
+    near = (m.c < 0) & (m.H < -SMALL * m.c)
+    t = jnp.where(near, m.H, 0.0) / jnp.where(near, -m.c, 1.0)
+    series = jnp.zeros_like(t)
+    for a in reversed(SERIES):
+        series = series * t * t + a
+    return jnp.where(near, m.H * t * t * series, m.H + angle(m) * m.c)
+
+
+@ramp.defjvp
+def _ramp_jvp(primals, tangents):
+    # Price: the derivatives by p and q are means of a point mass at zero and the ramp.
+    (m,), (d,) = primals, tangents
+    by_p, by_q = (_ratio(m.H, 2 * x) for x in (m.P, m.Q))
+    return ramp(m), angle(m) * d.c + by_p * d.P + by_q * d.Q
+
+
+def _ratio(x, y):
+    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), 0.0)
+
+
+@jax.custom_jvp
+def gate(c, p, q, known, s, t) -> Float[Array, "..."]:
+    r"""$2\pi$ times the dual of the gate with squared blurs $s, t > 0$.
+
+    Two forms of one function, with $g = pq - c^2$:
+
+    $$c\,\alpha + \frac{g + c^2 (s/P + t/Q)}{H}
+      = J + \frac{st}{H} - H \left(\frac sP + \frac tQ\right).$$
+
+    The first has no cancellation for $c > 0$ and for small variances, the second none
+    for opposite inputs of large variance.
+
+    Args:
+        c: Covariance before the blur.
+        p: Variance before the blur.
+        q: Variance before the blur.
+        known: $g$.
+        s: Squared blur of the first.
+        t: Squared blur of the second.
+
+    Returns:
+        The scaled dual.
+    """
+    m = blur(c, p, q, known, s, t)
+    share = s / m.P + t / m.Q
+    small = c * angle(m) + (known + c * c * share) / m.H
+    large = ramp(m) + s * t / m.H - m.H * share
+    return jnp.where(m.H < -c, large, small)
+
+
+@gate.defjvp
+def _gate_jvp(primals, tangents):
+    c, p, q, known, s, t = primals
+    dc, dp, dq, *_ = tangents  # the blurs are constants
+    by_c = gate_derivative(c, p, q, known, s, t)
+    by_p = _gate_by_p(c, p, q, known, s, t)
+    by_q = _gate_by_p(c, q, p, known, t, s)
+    return gate(*primals), by_c * dc + by_p * dp + by_q * dq
+
+
+def gate_derivative(c, p, q, known, s, t) -> Float[Array, "..."]:
+    r"""$\partial_c$ of `gate`: $\alpha + (c/H)\,(st/H^2 + s/P + t/Q)$."""
+    m = blur(c, p, q, known, s, t)
+    return angle(m) + c / m.H * (s * t / (m.H * m.H) + s / m.P + t / m.Q)
+
+
+def _gate_by_p(c, p, q, known, s, t):
+    """Derivative by `p`, of the form of `gate` that does not cancel."""
+    m = blur(c, p, q, known, s, t)
+    share, H2 = s / m.P + t / m.Q, m.H * m.H
+    small = q - c * c / m.P * (0.5 + s / m.P)
+    small = (small - (known + c * c * share) * m.Q / (2 * H2)) / m.H
+    large = m.H / m.P * (0.5 + s / m.P) - (s * t / H2 + share) * m.Q / (2 * m.H)
+    return jnp.where(m.H < jnp.abs(c), large, small)

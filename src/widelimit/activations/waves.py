@@ -1,0 +1,104 @@
+"""Sine and cosine."""
+
+import abc
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from widelimit._checks import check_positive
+from widelimit.activations.base import AbstractActivation, Pairs
+
+
+class AbstractWave(AbstractActivation):
+    r"""$\sin(az)$ or $\cos(az)$, whose derivatives are each other.
+
+    $$E[\sin au \sin av] = \tfrac12 (e^{-a^2 r/2} - e^{-a^2 s/2}), \quad
+      E[\cos au \cos av] = \tfrac12 (e^{-a^2 r/2} + e^{-a^2 s/2}),$$
+
+    with $r = E(u-v)^2$ and $s = E(u+v)^2$. Once $a^2 r$ and $a^2 s$ are large, rounding
+    of the moments moves the exponentials: relative errors grow like $a^2 \max(p, q)$
+    roundings.
+    """
+
+    smooth: ClassVar[bool] = True
+
+    @property
+    @abc.abstractmethod
+    def frequency(self) -> float:
+        """Angular frequency $a$."""
+
+    def __post_init__(self) -> None:
+        check_positive(type(self).__name__, "frequency", self.frequency)
+
+    def lipschitz(self, order: int = 0) -> float | None:
+        return self.frequency ** (order + 1)
+
+    def _sines(self, c, p, q):
+        """Mean of the product of two sines, by a difference that does not cancel."""
+        a2, size = self.frequency**2, jnp.abs(c)
+        near = jnp.exp(-0.5 * a2 * ((p - size) + (q - size)))
+        return -0.5 * jnp.sign(c) * near * jnp.expm1(-2 * a2 * size)
+
+    def _cosines(self, c, p, q):
+        """Mean of the product of two cosines."""
+        a2 = self.frequency**2
+        near = jnp.exp(-0.5 * a2 * ((p - c) + (q - c)))
+        return 0.5 * (near + jnp.exp(-0.5 * a2 * ((p + c) + (q + c))))
+
+
+@dataclass(frozen=True)
+class Sine(AbstractWave):
+    r"""$\phi(z) = \sin(a z)$.
+
+    Args:
+        frequency: Angular frequency $a$.
+    """
+
+    frequency: float = 1.0
+
+    def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jnp.sin(self.frequency * z)
+
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+        return self._sines(c, p, q)
+
+    def dual_derivative(
+        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+    ) -> Pairs:
+        return self.frequency**2 * self._cosines(c, p, q)
+
+    def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jnp.zeros_like(q)
+
+    def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return self.frequency * jnp.exp(-0.5 * self.frequency**2 * q)
+
+
+@dataclass(frozen=True)
+class Cosine(AbstractWave):
+    r"""$\phi(z) = \cos(a z)$.
+
+    Args:
+        frequency: Angular frequency $a$.
+    """
+
+    frequency: float = 1.0
+
+    def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jnp.cos(self.frequency * z)
+
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+        return self._cosines(c, p, q)
+
+    def dual_derivative(
+        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+    ) -> Pairs:
+        return self.frequency**2 * self._sines(c, p, q)
+
+    def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jnp.exp(-0.5 * self.frequency**2 * q)
+
+    def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        return jnp.zeros_like(q)
