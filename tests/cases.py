@@ -2,7 +2,22 @@
 
 from math import sqrt
 
-from widelimit.activations import GELU, Erf, Identity, LeakyReLU, ReLU, Tanh
+from widelimit.activations import (
+    GELU,
+    Abs,
+    Cosine,
+    Erf,
+    Identity,
+    LeakyReLU,
+    Polynomial,
+    ReLU,
+    Scaled,
+    Sigmoid,
+    SiLU,
+    Sine,
+    Softplus,
+    Tanh,
+)
 from widelimit.layers import Activation, Dense, Parameterization, Sequential
 from widelimit.networks import mlp, zhu2022_network
 
@@ -25,6 +40,15 @@ ACTIVATIONS = [
     Erf(),
     GELU(),
     Tanh(),
+    Abs(),
+    Sine(1.3),
+    Cosine(0.7),
+    Polynomial((0.4, -0.7, 0.2, 0.1)),
+    Polynomial((0, 0, 1)),
+    Sigmoid(),
+    Softplus(),
+    SiLU(),
+    Scaled(GELU(), -1.7),
 ]
 
 PARAMETERIZATIONS = list(Parameterization)
@@ -76,3 +100,20 @@ BETAS = {
     "ntk": lambda d, m, o: (sqrt(2 / m), sqrt(2 / m), sqrt(1 / o)),
     "non-lazy": lambda d, m, o: (m**-2.0, m**-2.0, m**-2.0),
 }
+
+
+# Moments (c, p, q) of Gaussian pairs. Both signs, unequal variances, parallel and
+# opposite, and closer and closer to these.
+MODERATE = [(0.3, 1.0, 1.3), (-0.7, 0.5, 2.0), (1.2, 1.3, 1.4), (-1.39, 1.4, 1.5)]
+PARALLEL = [(1.4, 1.4, 1.4), (-0.3, 0.3, 0.3), (2.0, 1.0, 4.0), (-1.5, 4.5, 0.5)]
+NEARLY_PARALLEL = [
+    (sign * sqrt(p * q) * (1 - closeness), p, q)
+    for closeness in (1e-3, 1e-5, 1e-8, 1e-12)
+    for sign, p, q in ((1, 0.9, 1.1), (-1, 1.7, 0.6))
+]
+SIZES = [
+    (r * sqrt(p * q), p, q)
+    for p, q in ((1e-8, 3e-8), (1e-8, 1.2), (300.0, 1e4))
+    for r in (0.6, -0.4, 1 - 1e-6, 1e-6 - 1)
+]
+MOMENTS = [*MODERATE, *PARALLEL, *NEARLY_PARALLEL, *SIZES]

@@ -7,6 +7,7 @@ import math
 import jaxtyping
 import mpmath
 import numpy as np
+import scipy.special
 
 
 def assert_mean_matches(samples, expected, *, bias=0.0, sigmas=5.0):
@@ -209,3 +210,117 @@ def train_relu_network(weights, x, targets, *, loss, move, orders, batch_size):
             step += 1
         history.append(np.mean(losses))
     return weights, np.array(history)
+
+
+# Gaussian duals
+
+
+def exact_gap(c, p, q):
+    """`p q - c^2` of three floats in mpmath; never negative."""
+    c, p, q = (mpmath.mpf(float(m)) for m in (c, p, q))
+    return max(p * q - c * c, mpmath.mpf(0))
+
+
+def rectifier_duals(slope, c, p, q, gap=None):
+    """Duals of a leaky rectifier and of its derivative, by integrals over the angle."""
+    with mpmath.workdps(60):
+        gap = exact_gap(c, p, q) if gap is None else gap
+        c, p, q, a = (mpmath.mpf(float(m)) for m in (c, p, q, slope))
+        same = mpmath.acos(-c / mpmath.sqrt(gap + c * c))  # opening where u, v > 0
+
+        def ramps(opening):
+            def product(x):
+                return mpmath.sin(x) * mpmath.sin(opening - x)
+
+            return mpmath.quad(product, [0, opening]) * mpmath.sqrt(p * q) / mpmath.pi
+
+        other = mpmath.pi - same
+        value = (1 + a * a) * ramps(same) - 2 * a * ramps(other)
+        slopes = ((1 + a * a) * same + 2 * a * other) / (2 * mpmath.pi)
+        return float(value), float(slopes)
+
+
+def conditional_mean(f, mean_of_g, c, p, q):
+    """E f(u) g(v) from the mean of `g(v)` given `u`: one integral over `u`."""
+    with mpmath.workdps(25):
+        gap = exact_gap(c, p, q)
+        c, p = (mpmath.mpf(float(m)) for m in (c, p))
+        deviation = mpmath.sqrt(p)
+
+        def integrand(z):
+            u = deviation * z
+            return f(u) * mean_of_g(c / p * u, gap / p) * mpmath.npdf(z)
+
+        knots = {mpmath.mpf(z) for z in (0, 1, 4, 12)}
+        knots |= {x / deviation for x in (1, 4) if x < 12 * deviation}
+        knots = sorted(knots | {-z for z in knots})
+        return float(mpmath.quad(integrand, knots))
+
+
+def gaussian_pair_mean(f, g, c, p, q):
+    """E f(u) g(v) by the trapezoidal rule in long doubles, for analytic f and g.
+
+    Nodes crowd around zero by a hyperbolic sine, so that wide variances need no more.
+    """
+    with mpmath.workdps(50):
+        deviation = mpmath.sqrt(exact_gap(c, p, q) / mpmath.mpf(float(p)))
+        deviation = np.longdouble(mpmath.nstr(deviation, 25))
+    c, p, q = (np.longdouble(m) for m in (c, p, q))
+    u, du = crowded_nodes(p)
+    weights = du * normal_density(u, np.sqrt(p))
+    if deviation <= 5:
+        z = np.arange(-9.5, 9.5, min(0.2, 0.2 / max(deviation, 0.1)))
+        z = np.longdouble(z)
+        inner = g(c / p * u[:, None] + deviation * z) @ normal_density(z, 1)
+        inner = inner * (z[1] - z[0])
+    else:
+        v, dv = crowded_nodes(q)
+        inner = normal_density(v - c / p * u[:, None], deviation) @ (dv * g(v))
+    return float(np.sum(weights * f(u) * inner))
+
+
+def crowded_nodes(variance, step=0.02):
+    """Nodes out to ten standard deviations, and the length that each stands for."""
+    scale = min(np.sqrt(variance), np.longdouble(1))
+    end = np.arcsinh(10 * np.sqrt(variance) / scale)
+    t = np.arange(-end, end + step, np.longdouble(step))
+    return scale * np.sinh(t), scale * np.cosh(t) * np.longdouble(step)
+
+
+def normal_density(x, deviation):
+    """Density of a centred normal variable."""
+    return np.exp(-np.square(x / deviation) / 2) / (
+        np.sqrt(2 * np.longdouble(math.pi)) * deviation
+    )
+
+
+def logistic_derivative(k, z):
+    """Derivative of order `k` of the logistic function, -1 for its integral."""
+    if k < 0:
+        return np.logaddexp(np.longdouble(0), z)
+    s, r = (np.exp(-np.logaddexp(np.longdouble(0), x)) for x in (-z, z))  # r = 1 - s
+    return [
+        s,
+        s * r,
+        s * r * (r - s),
+        s * r * (1 - 6 * s * r),
+        s * r * (r - s) * (1 - 12 * s * r),
+    ][k]
+
+
+def normal_derivative(k, z):
+    """Derivative of order `k` of the normal distribution function."""
+    if k == 0:
+        return scipy.special.ndtr(np.float64(z)).astype(np.longdouble)
+    hermite = np.polynomial.hermite_e.hermeval(z, [0] * (k - 1) + [1])
+    return (-1) ** (k - 1) * hermite * normal_density(z, 1)
+
+
+def wick(i, j, c, p, q):
+    """E u^i v^j, one pairing at a time."""
+    if i == 0:
+        if j == 0:
+            return 1
+        return (j - 1) * q * wick(0, j - 2, c, p, q) if j > 1 else 0
+    total = (i - 1) * p * wick(i - 2, j, c, p, q) if i > 1 else 0
+    return total + (j * c * wick(i - 1, j - 1, c, p, q) if j else 0)

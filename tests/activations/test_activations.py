@@ -9,7 +9,22 @@ import pytest
 
 import cases
 from oracles import central_differences
-from widelimit.activations import GELU, Erf, Identity, LeakyReLU, ReLU, Tanh
+from widelimit.activations import (
+    GELU,
+    Abs,
+    Cosine,
+    Erf,
+    Identity,
+    LeakyReLU,
+    Polynomial,
+    ReLU,
+    Scaled,
+    Sigmoid,
+    SiLU,
+    Sine,
+    Softplus,
+    Tanh,
+)
 
 POINTS = np.array([-30.0, -2.3, -0.4, -1e-3, 0.0, 1e-3, 0.7, 1.9, 30.0])
 
@@ -21,6 +36,14 @@ DEFINITIONS = [
     (Erf(), math.erf),
     (GELU(), lambda z: z * 0.5 * math.erfc(-z / math.sqrt(2))),
     (Tanh(), math.tanh),
+    (Abs(), abs),
+    (Sine(1.3), lambda z: math.sin(1.3 * z)),
+    (Cosine(0.7), lambda z: math.cos(0.7 * z)),
+    (Polynomial((0.4, -0.7, 0, 0.1)), lambda z: 0.4 - 0.7 * z + 0.1 * z**3),
+    (Sigmoid(), lambda z: 1 / (1 + math.exp(-z))),
+    (Softplus(), lambda z: math.log1p(math.exp(z))),
+    (SiLU(), lambda z: z / (1 + math.exp(-z))),
+    (Scaled(Tanh(), -2.5), lambda z: -2.5 * math.tanh(z)),
 ]
 
 
@@ -47,7 +70,7 @@ def test_slopes(phi):
 @pytest.mark.parametrize("phi", cases.ACTIVATIONS, ids=repr)
 def test_smooth_means_that_the_slope_does_not_jump(phi):
     left, right = (jax.grad(phi)(jnp.asarray(z)) for z in (-1e-9, 1e-9))
-    assert (abs(right - left) < 1e-6) == type(phi).smooth
+    assert (abs(right - left) < 1e-6) == phi.smooth
 
 
 def test_relu_has_slope_zero_at_zero():

@@ -50,6 +50,11 @@ def pair_mean(
     Returns:
         The mean, in the broadcast shape.
     """
+    return _series(phi, i, j, terms, c, p, q)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _series(phi, i, j, terms, c, p, q):
     # A zero variance has no correlation, and all its coefficients but one vanish.
     proper = (p > 0) & (q > 0)
     scale = jnp.sqrt(jnp.where(p > 0, p, 1.0)) * jnp.sqrt(jnp.where(q > 0, q, 1.0))

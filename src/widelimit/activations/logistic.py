@@ -1,6 +1,7 @@
 """Tanh, sigmoid, softplus and SiLU, through the logistic mixture."""
 
 import abc
+import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,28 +35,31 @@ class AbstractLogistic(AbstractActivation):
         r"""$\partial_c$ of `component`."""
 
     def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
-        return self._mix(self.component, c, p, q, gap)
+        return _mix(self, "component", None, c, p, q, gap)
 
     def dual_derivative(
         self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
     ) -> Pairs:
-        return self._mix(self.component_derivative, c, p, q, gap)
+        return _mix(self, "component_derivative", None, c, p, q, gap)
 
     def quadrature_error(self, c: Pairs, p: Pairs, q: Pairs) -> Pairs:
         fewer = logistic_mixture.NODES[c.dtype.name] - 2
-        less = self._mix(self.component, c, p, q, None, fewer)
+        less = _mix(self, "component", fewer, c, p, q, None)
         return jnp.abs(self.dual(c, p, q) - less)
-
-    def _mix(self, component, c, p, q, gap, nodes=None):
-        known = gap_of(c, p, q, gap)
-        b2 = self.blur_factor**2
-        return logistic_mixture.pair_mean(
-            lambda s, t: component(c, p, q, known, b2 * s, b2 * t), c.dtype, nodes
-        )
 
     def _mean(self, component, q):
         b2 = self.blur_factor**2
         return logistic_mixture.mean(lambda s: component(q[..., None], b2 * s), q.dtype)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _mix(activation, component, nodes, c, p, q, gap):
+    """The mean of a component; compiled once for each activation and shape."""
+    known = gap_of(c, p, q, gap)
+    dual, b2 = getattr(activation, component), activation.blur_factor**2
+    return logistic_mixture.pair_mean(
+        lambda s, t: dual(c, p, q, known, b2 * s, b2 * t), c.dtype, nodes
+    )
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Polynomial(AbstractActivation):
         coefficients: $a_0, a_1, \dots$, lowest power first.
     """
 
-    coefficients: tuple[float, ...]
+    coefficients: tuple[float | int, ...]
     smooth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -30,7 +30,6 @@ class AbstractRectifier(AbstractActivation):
     """
 
     smooth: ClassVar[bool] = False
-    slope_at_zero: ClassVar[float | None] = None  # `None`: the slope $a$
 
     @property
     @abc.abstractmethod
@@ -58,8 +57,7 @@ class AbstractRectifier(AbstractActivation):
         return (1 - self.slope) * root
 
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        at_zero = self.slope if self.slope_at_zero is None else self.slope_at_zero
-        return jnp.where(q > 0, (1 + self.slope) / 2, at_zero).astype(q.dtype)
+        return jnp.where(q > 0, (1 + self.slope) / 2, self.slope).astype(q.dtype)
 
     def lipschitz(self, order: int = 0) -> float | None:
         if order == 0:
@@ -99,10 +97,9 @@ class LeakyReLU(AbstractRectifier):
 
 @dataclass(frozen=True)
 class Abs(AbstractRectifier):
-    r"""Absolute value $\phi(z) = |z|$, with $\phi'(0) = 0$."""
+    r"""Absolute value $\phi(z) = |z|$, with $\phi'(0) = -1$."""
 
     slope: ClassVar[float] = -1.0
-    slope_at_zero: ClassVar[float | None] = 0.0
 
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        return jnp.abs(z)
+        return jnp.where(z > 0, z, -z)
