@@ -1,6 +1,5 @@
 """Duals against integrals at the same float moments, hard places included."""
 
-import functools
 from fractions import Fraction
 
 import jax
@@ -9,12 +8,11 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
+from derivatives import DERIVATIVES, pair_mean
 
 import cases
 from oracles import (
     conditional_mean,
-    gaussian_pair_mean,
-    logistic_derivative,
     normal_derivative,
     rectifier_duals,
     wick,
@@ -24,11 +22,9 @@ from widelimit.activations import (
     Abs,
     Cosine,
     Erf,
-    Identity,
     LeakyReLU,
     Polynomial,
     ReLU,
-    Scaled,
     Sigmoid,
     SiLU,
     Sine,
@@ -119,53 +115,6 @@ def test_functions_of_the_normal_distribution(phi):
     means = CONDITIONAL[phi]
     expected = [[conditional_mean(f, g, *m) for f, g in means] for m in cases.MOMENTS]
     assert_close(duals(phi, cases.MOMENTS), expected, rtol=RTOL)
-
-
-def gate_derivative(step):
-    """Derivatives of z times a function, from those of the function."""
-    return lambda k, z: z * step(k, z) + (k * step(k - 1, z) if k else 0)
-
-
-def wave_derivative(a, shift):
-    turn = np.longdouble(np.pi) / 2
-    return lambda k, z: (
-        np.longdouble(a) ** k * np.sin(np.longdouble(a) * z + (k + shift) * turn)
-    )
-
-
-# Order and argument to derivative, in long doubles.
-DERIVATIVES = {
-    Tanh(): lambda k, z: (
-        2 ** np.longdouble(k + 1) * logistic_derivative(k, 2 * z) - (k == 0)
-    ),
-    Sigmoid(): logistic_derivative,
-    Softplus(): lambda k, z: logistic_derivative(k - 1, z),
-    SiLU(): gate_derivative(logistic_derivative),
-    Erf(): lambda k, z: (
-        2
-        * np.sqrt(np.longdouble(2)) ** k
-        * normal_derivative(k, np.sqrt(np.longdouble(2)) * z)
-        - (k == 0)
-    ),
-    GELU(): gate_derivative(normal_derivative),
-    Scaled(GELU(), -1.7): lambda k, z: (
-        np.longdouble(-1.7) * gate_derivative(normal_derivative)(k, z)
-    ),
-    Sine(1.3): wave_derivative(1.3, 0),
-    Cosine(0.7): wave_derivative(0.7, 1),
-    Identity(): lambda k, z: [z, np.ones_like(z), 0 * z, 0 * z, 0 * z][k],
-    Polynomial((0.4, -0.7, 0.2, 0.1)): lambda k, z: (
-        np.polyval(np.polyder(np.longdouble([0.1, 0.2, -0.7, 0.4]), k), z) + 0 * z
-    ),
-}
-
-
-@functools.cache
-def pair_mean(phi, i, j, moments):
-    derivative = DERIVATIVES[phi]
-    return gaussian_pair_mean(
-        functools.partial(derivative, i), functools.partial(derivative, j), *moments
-    )
 
 
 LOGISTIC = [Tanh(), Sigmoid(), Softplus(), SiLU()]

@@ -14,7 +14,7 @@ from widelimit.activations import hermite
 from widelimit.description import Description
 
 Pairs = Float[Array, "*#s"]  # one entry per pair; the arguments broadcast
-HERMITE_TERMS = 128
+HERMITE_TERMS = 256
 
 
 class AbstractActivation(Description, abc.ABC):
@@ -115,7 +115,7 @@ class AbstractActivation(Description, abc.ABC):
             return jnp.zeros_like(c + p + q)
         terms = self._hermite_terms("quadrature_error")
         full, less = (
-            hermite.pair_mean(self, 0, 0, k, c, p, q) for k in (terms, 3 * terms // 4)
+            hermite.pair_mean(self, 0, 0, k, c, p, q) for k in (terms, terms // 2)
         )
         return jnp.abs(full - less)
 

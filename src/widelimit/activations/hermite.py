@@ -8,7 +8,7 @@ $$E[\phi(u)\psi(v)] = \sum_k \rho^k b_k^\phi(p)\, b_k^\psi(q), \quad
 (Mehler). Coefficients belong to one variance each, so that a matrix of pairs costs a
 short polynomial per pair and no evaluation of $\phi$; for $c = p = q$ every term is
 positive. If $\phi$ is analytic for $|\mathrm{Im}\,z| < a$, terms fall like
-$\exp(-2 a \sqrt{2k/p})$ at $\rho = 1$: wide variances need many terms.
+$\exp(-2 a \sqrt{k/p})$ at $\rho = 1$: wide variances need many terms.
 
 Derivatives follow Price's theorem. Nothing is differentiated through the nodes, which
 would divide by $\sqrt p$ and $\sqrt{pq - c^2}$.
