@@ -1,5 +1,7 @@
 """Derivatives of duals are duals of derivatives (Price), on the diagonal too."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -8,7 +10,7 @@ import pytest
 from derivatives import DERIVATIVES, pair_mean
 
 import cases
-from oracles import exact_gap
+from oracles import exact_gap, gaussian_mean
 from widelimit.activations import (
     GELU,
     Abs,
@@ -21,7 +23,8 @@ from widelimit.activations import (
     Tanh,
 )
 
-MOMENTS = [*cases.MODERATE, *cases.PARALLEL]
+WIDE = [(30.0, 30.0, 30.0), (49.0, 40.0, 70.0), (-49.0, 40.0, 70.0)]
+MOMENTS = [*cases.MODERATE, *cases.PARALLEL, *WIDE]
 
 # Derivatives by (c, p, q), as orders added to each function and a factor.
 FIRST = {(0,): (1, 1, 1.0), (1,): (2, 0, 0.5), (2,): (0, 2, 0.5)}
@@ -81,13 +84,23 @@ def test_derivatives_along_the_diagonal(phi):
 
 
 @pytest.mark.parametrize("phi", DERIVATIVES, ids=repr)
-def test_means(phi):
-    for q in (0.3, 1.7, 40.0):
-        for mean, order in ((phi.mean, 0), (phi.mean_derivative, 1)):
-            one = pair_mean(phi, order, order, (0.0, q, 1e-30))  # E f(u) f(0)
-            value = float(np.float64(DERIVATIVES[phi](order, np.longdouble([0.0]))[0]))
-            actual = float(mean(jnp.asarray(q)))
-            np.testing.assert_allclose(actual * value, one, rtol=1e-12, atol=1e-14)
+@pytest.mark.parametrize("q", [1e-6, 0.3, 1.7, 400.0])
+def test_means(phi, q):
+    actual = [f(jnp.asarray(q)) for f in (phi.mean, phi.mean_derivative)]
+    expected = [gaussian_mean(partial(DERIVATIVES[phi], k), q) for k in (0, 1)]
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("phi", [ReLU(), LeakyReLU(0.3), Abs()], ids=repr)
+def test_means_of_rectifiers(phi):
+    for q in (1e-6, 1.7):
+        expected = (1 - phi.slope) * mpmath.quad(
+            lambda z, q=q: z * mpmath.npdf(z, 0, mpmath.sqrt(q)),
+            [0, mpmath.sqrt(q), 12 * mpmath.sqrt(q)],
+        )
+        actual = phi.mean(jnp.asarray(q))
+        np.testing.assert_allclose(actual, float(expected), rtol=1e-12)
+        assert phi.mean_derivative(jnp.asarray(q)) == (1 + phi.slope) / 2
 
 
 @pytest.mark.parametrize("phi", [ReLU(), LeakyReLU(0.3), Abs()], ids=repr)
@@ -116,7 +129,8 @@ def test_rectifiers_have_finite_derivatives_on_the_diagonal(phi, q):
     for f in (phi.dual, phi.dual_derivative):
         for sign in (1, -1):
             slopes = jax.grad(f, argnums=(0, 1, 2))(sign * q, q, q)
-            assert np.isfinite(slopes).all()
+            forward = [along(f, k)(sign * q, q, q) for k in range(3)]
+            assert np.isfinite(slopes).all() and np.isfinite(forward).all()
 
 
 def test_quadrature_is_not_differentiated_through_its_nodes():
@@ -137,3 +151,18 @@ def test_a_known_gap_leaves_derivatives_alone():
             np.testing.assert_allclose(known, plain, rtol=1e-12, atol=1e-15)
             unused = jax.grad(f, argnums=3)(c, p, q, p * q - c * c)
             assert unused == 0
+
+
+@pytest.mark.parametrize(
+    "phi", [ReLU(), GELU(), Softplus(), Custom(jnp.tanh)], ids=repr
+)
+def test_derivatives_broadcast(phi):
+    p, q = jnp.array([[0.4], [1.0], [2.0]]), jnp.array([[0.7, 1.5]])
+    c = jnp.array([[0.5, -0.2], [0.1, -1.1], [1.0, 1.4]])
+    full = [jnp.broadcast_to(m, (3, 2)) for m in (c, p, q)]
+    for k in range(3):
+        actual = along(phi.dual_derivative, k)(c, p, q)
+        expected = along(phi.dual_derivative, k)(*full)
+        np.testing.assert_allclose(actual, expected, rtol=1e-12)
+    grads = jax.grad(lambda *m: phi.dual(*m).sum(), (0, 1, 2))(c, p, q)
+    assert [g.shape for g in grads] == [c.shape, p.shape, q.shape]
