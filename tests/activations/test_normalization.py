@@ -81,6 +81,13 @@ def test_lipschitz_constants(phi, order):
         np.testing.assert_allclose(slopes.max(), constant, rtol=1e-4, atol=1e-12)
 
 
+def test_lipschitz_constants_are_known_up_to_order_two():
+    with pytest.raises(
+        ValueError, match=r"`order` to be one of 0, 1, 2. Got `order=3`"
+    ):
+        GELU().lipschitz(3)
+
+
 def test_smoothness_is_that_of_the_function():
     assert Scaled(Erf(), 2.0).smooth and not Scaled(LeakyReLU(0.1), 2.0).smooth
 

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from widelimit._checks import check_finite
+from widelimit._checks import check_finite, check_one_of
 from widelimit.activations import hermite
 from widelimit.description import Description
 
 Pairs = Float[Array, "*#s"]  # one entry per pair; the arguments broadcast
+Constants = tuple[float | None, float | None, float | None]
 HERMITE_TERMS = 256
 
 
@@ -128,8 +129,17 @@ class AbstractActivation(Description, abc.ABC):
 
         Returns:
             The smallest constant; `inf` if there is none, `None` if it is not known.
+
+        Raises:
+            ValueError: If the order is not 0, 1 or 2.
         """
-        return None
+        check_one_of("lipschitz", "order", order, (0, 1, 2))
+        return self.lipschitz_constants[order]
+
+    @property
+    def lipschitz_constants(self) -> Constants:
+        """Those of orders 0, 1 and 2; see `lipschitz`."""
+        return None, None, None
 
     @property
     def c_sigma(self) -> float:
@@ -205,6 +215,10 @@ class Scaled(AbstractActivation):
     def quadrature_error(self, c: Pairs, p: Pairs, q: Pairs) -> Pairs:
         return self.factor**2 * self.function.quadrature_error(c, p, q)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        constant = self.function.lipschitz(order)
-        return None if constant is None else abs(self.factor) * constant
+    @property
+    def lipschitz_constants(self) -> Constants:
+        first, second, third = (
+            None if constant is None else abs(self.factor) * constant
+            for constant in self.function.lipschitz_constants
+        )
+        return first, second, third

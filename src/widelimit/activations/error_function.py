@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit.activations import orthant
-from widelimit.activations.base import AbstractActivation, Pairs
+from widelimit.activations.base import AbstractActivation, Constants, Pairs
 from widelimit.activations.moments import gap as gap_of
 from widelimit.activations.orthant import TAU, blur
 
@@ -46,9 +46,10 @@ class Erf(AbstractActivation):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return 2 / jnp.sqrt(math.pi * (1 + 2 * q))
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        constants = (2 / math.sqrt(math.pi), math.sqrt(8 / math.pi / math.e))
-        return (*constants, 4 / math.sqrt(math.pi))[order]
+    @property
+    def lipschitz_constants(self) -> Constants:
+        root = math.sqrt(math.pi)
+        return 2 / root, math.sqrt(8 / math.e) / root, 4 / root
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,13 @@ class GELU(AbstractActivation):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.full_like(q, 0.5)
 
-    def lipschitz(self, order: int = 0) -> float | None:
+    @property
+    def lipschitz_constants(self) -> Constants:
         def density(z):
             return math.exp(-z * z / 2) / math.sqrt(TAU)
 
-        if order == 0:  # the second derivative, (2 - z^2) density, is zero at sqrt(2)
-            z = math.sqrt(2)
-            return 0.5 * math.erfc(-1) + z * density(z)
-        if order == 1:  # the third, -z (4 - z^2) density, is zero at 0
-            return 2 * density(0)
-        z = math.sqrt((7 - math.sqrt(33)) / 2)  # a zero of the fourth
-        return z * (4 - z * z) * density(z)
+        # Extrema are where the next derivative is zero: (2 - z^2), -z (4 - z^2) and
+        # -(4 - 7 z^2 + z^4), each times the density.
+        y, z = math.sqrt(2), math.sqrt((7 - math.sqrt(33)) / 2)
+        first = 0.5 * math.erfc(-1) + y * density(y)
+        return first, 2 * density(0), z * (4 - z * z) * density(z)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit.activations import logistic_mixture, orthant
-from widelimit.activations.base import AbstractActivation, Pairs
+from widelimit.activations.base import AbstractActivation, Constants, Pairs
 from widelimit.activations.moments import gap as gap_of
 from widelimit.activations.orthant import TAU, blur
 
@@ -81,8 +81,9 @@ class Sigmoid(AbstractLogistic):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return self._mean(lambda q, s: 1 / jnp.sqrt(TAU * (q + s)), q)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        return (1 / 4, 1 / (6 * math.sqrt(3)), 1 / 8)[order]
+    @property
+    def lipschitz_constants(self) -> Constants:
+        return 1 / 4, 1 / (6 * math.sqrt(3)), 1 / 8
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ class Tanh(AbstractLogistic):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return self._mean(lambda q, s: 2 / jnp.sqrt(TAU * (q + s)), q)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        return (1.0, 4 / (3 * math.sqrt(3)), 2.0)[order]
+    @property
+    def lipschitz_constants(self) -> Constants:
+        return 1.0, 4 / (3 * math.sqrt(3)), 2.0
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,9 @@ class Softplus(AbstractLogistic):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.full_like(q, 0.5)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        return (1.0, 1 / 4, 1 / (6 * math.sqrt(3)))[order]
+    @property
+    def lipschitz_constants(self) -> Constants:
+        return 1.0, 1 / 4, 1 / (6 * math.sqrt(3))
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,11 @@ class SiLU(AbstractLogistic):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.full_like(q, 0.5)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        if order == 0:  # where z tanh(z / 2) = 2; the supremum is then z / 2
-            z = 2.4
-            for _ in range(6):
-                t = math.tanh(z / 2)
-                z -= (z * t - 2) / (t + z * (1 - t * t) / 2)
-            s = 1 / (1 + math.exp(-z))
-            return s * (1 + z * (1 - s))
-        return 0.5 if order == 1 else None
+    @property
+    def lipschitz_constants(self) -> Constants:
+        z = 2.4  # close to where z tanh(z / 2) = 2, and the second derivative is zero
+        for _ in range(6):
+            t = math.tanh(z / 2)
+            z -= (z * t - 2) / (t + z * (1 - t * t) / 2)
+        s = 1 / (1 + math.exp(-z))
+        return s * (1 + z * (1 - s)), 0.5, None

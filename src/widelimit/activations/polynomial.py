@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit._checks import check_finite
-from widelimit.activations.base import AbstractActivation, Pairs
+from widelimit.activations.base import AbstractActivation, Constants, Pairs
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Identity(AbstractActivation):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.ones_like(q)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        return 1.0 if order == 0 else 0.0
+    @property
+    def lipschitz_constants(self) -> Constants:
+        return 1.0, 0.0, 0.0
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,15 @@ class Polynomial(AbstractActivation):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return self._derivative_mean(1, q)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        if self.degree > order + 1:
-            return math.inf
-        slopes = self.coefficients[order + 1 :]
-        return math.factorial(order + 1) * abs(slopes[0]) if slopes else 0.0
+    @property
+    def lipschitz_constants(self) -> Constants:
+        # The derivative of order k is constant for degree k, and then k! times a_k.
+        a = (*self.coefficients, 0.0, 0.0, 0.0)
+        first, second, third = (
+            math.inf if self.degree > k else math.factorial(k) * abs(a[k])
+            for k in (1, 2, 3)
+        )
+        return first, second, third
 
     def _mehler(self, order, c, p, q):
         total = jnp.zeros_like(c + p + q)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from widelimit.activations.base import AbstractActivation, Pairs
+from widelimit.activations.base import AbstractActivation, Constants, Pairs
 from widelimit.activations.moments import height
 from widelimit.activations.orthant import TAU, Blurred, angle, centred_angle, ramp
 
@@ -59,10 +59,10 @@ class AbstractRectifier(AbstractActivation):
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.where(q > 0, (1 + self.slope) / 2, self.slope).astype(q.dtype)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        if order == 0:
-            return max(1.0, abs(self.slope))
-        return 0.0 if self.slope == 1 else math.inf
+    @property
+    def lipschitz_constants(self) -> Constants:
+        higher = 0.0 if self.slope == 1 else math.inf
+        return max(1.0, abs(self.slope)), higher, higher
 
 
 @dataclass(frozen=True)

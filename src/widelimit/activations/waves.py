@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit._checks import check_positive
-from widelimit.activations.base import AbstractActivation, Pairs
+from widelimit.activations.base import AbstractActivation, Constants, Pairs
 
 
 class AbstractWave(AbstractActivation):
@@ -32,8 +32,9 @@ class AbstractWave(AbstractActivation):
     def __post_init__(self) -> None:
         check_positive(type(self).__name__, "frequency", self.frequency)
 
-    def lipschitz(self, order: int = 0) -> float | None:
-        return self.frequency ** (order + 1)
+    @property
+    def lipschitz_constants(self) -> Constants:
+        return self.frequency, self.frequency**2, self.frequency**3
 
     def _sines(self, c, p, q):
         """Mean of the product of two sines, by a difference that does not cancel."""
