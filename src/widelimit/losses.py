@@ -17,7 +17,23 @@ Loss = Callable[[Float[Array, "n o"], Float[Array, "n o"]], Float[Array, " n"]]
 def cross_entropy(
     outputs: Float[Array, "n o"], targets: Float[Array, "n o"]
 ) -> Float[Array, " n"]:
-    r"""Cross-entropy $-\sum_k y_k \log \mathrm{softmax}(f)_k$, in nats."""
+    r"""Cross-entropy $-\sum_k y_k \log \mathrm{softmax}(f)_k$, in nats.
+
+    Args:
+        outputs: Outputs $f$, one column per class.
+        targets: One-hot targets $y$.
+
+    Returns:
+        The loss of each row.
+
+    Raises:
+        ValueError: If there is a single column, whose softmax is always 1.
+    """
+    if outputs.shape[1] < 2:
+        raise ValueError(
+            "`cross_entropy` needs at least two outputs. Got `outputs.shape="
+            f"{outputs.shape}`. For targets +1 and -1 use the loss `logistic`."
+        )
     return optax.softmax_cross_entropy(outputs, targets)
 
 

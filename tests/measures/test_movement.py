@@ -67,3 +67,9 @@ def test_nothing_moved_and_nothing_to_begin_with(pair):
     now = {"w": jnp.ones((2, 3)), "b": jnp.full(3, 0.1)}
     assert relative_movement(now, start)["['b']"] == np.inf
     assert np.isfinite(lazy_ratio(now, start))
+
+
+def test_tiny_float32_weights_have_a_lazy_ratio():
+    start = {"w": jnp.full((3, 2), 3e-25, jnp.float32)}
+    now = {"w": jnp.full((3, 2), 4.5e-25, jnp.float32)}
+    np.testing.assert_allclose(lazy_ratio(now, start), 0.5, rtol=1e-6)

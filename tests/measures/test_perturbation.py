@@ -266,3 +266,21 @@ def test_the_mean_norm_is_what_links_jacobians_to_stability(getkey):
     oracles.assert_mean_matches(
         np.linalg.norm(samples, axis=1), mean_gaussian_norm(variances)
     )
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1e12, 1e30])
+def test_float32_functions_of_any_size_keep_their_stability(size, getkey):
+    weights = np.random.default_rng(5).normal(size=(3, 6)).astype(np.float32)
+    x = jnp.ones((2, 6), jnp.float32)
+
+    def scaled(factor):
+        return lambda row: jnp.asarray(np.float32(factor) * weights) @ row
+
+    one = perturbation_stability(scaled(1.0), x)
+    np.testing.assert_allclose(
+        perturbation_stability(scaled(size), x) / np.float32(size), one, rtol=1e-5
+    )
+    key = getkey()
+    drawn = sampled_perturbation_stability(scaled(size), x, key=key, draws=8)
+    same = sampled_perturbation_stability(scaled(1.0), x, key=key, draws=8)
+    np.testing.assert_allclose(drawn.mean / np.float32(size), same.mean, rtol=1e-5)

@@ -209,3 +209,12 @@ def test_a_trial_in_single_precision_agrees():
     for name in ("stability", "train_loss", "test_loss"):
         means = [float(r[name].mean()) for r in (single, double)]
         assert means[0] == pytest.approx(means[1], rel=0.6)
+
+
+def test_networks_that_do_not_fit_are_refused_with_the_bytes(monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: 2**15)  # 1 GiB
+    settings = STUDIES["stability-width"].configure(
+        changes={"widths": (4096,), "depths": (9,)}
+    )
+    with pytest.raises(ValueError, match=r"width 4096, 9 hidden.*12 GiB.*Got 1 GiB"):
+        check_data(settings)

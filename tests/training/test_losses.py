@@ -72,3 +72,9 @@ def test_logistic_takes_one_column(shapes):
     message = r"`logistic` needs one output.*Got `outputs.shape=\(4, [13]\)`"
     with unchecked(), pytest.raises(ValueError, match=message):
         logistic(outputs, targets)
+
+
+def test_cross_entropy_needs_two_outputs():
+    column = jnp.ones((3, 1))
+    with pytest.raises(ValueError, match="use the loss `logistic`"):
+        loss_function("cross-entropy")(column, column)

@@ -24,7 +24,7 @@ def lazy_ratio(params: Params, initial: Params) -> Float[Array, ""]:
         The ratio, dimensionless; infinite or NaN if all initial parameters are zero.
     """
     moved = sum(jax.tree.leaves(jax.tree.map(_distance, params, initial)))
-    norms = sum(jax.tree.leaves(jax.tree.map(jnp.linalg.norm, initial)))
+    norms = sum(jax.tree.leaves(jax.tree.map(_norm, initial)))
     return jnp.asarray(moved) / norms
 
 
@@ -42,7 +42,7 @@ def relative_movement(params: Params, initial: Params) -> dict[str, Float[Array,
         array started at zero and moved.
     """
     ratios = jax.tree.map(
-        lambda now, start: _distance(now, start) / jnp.linalg.norm(start),
+        lambda now, start: _distance(now, start) / _norm(start),
         params,
         initial,
     )
@@ -51,4 +51,10 @@ def relative_movement(params: Params, initial: Params) -> dict[str, Float[Array,
 
 
 def _distance(now: Float[Array, "*s"], start: Float[Array, "*s"]) -> Float[Array, ""]:
-    return jnp.linalg.norm(jnp.ravel(now - start))
+    return _norm(now - start)
+
+
+def _norm(array: Float[Array, "*s"]) -> Float[Array, ""]:
+    size = jnp.max(jnp.abs(array))  # the squares of tiny weights would vanish
+    size = jnp.where(size > 0, size, 1.0)
+    return size * jnp.linalg.norm(jnp.ravel(array / size))

@@ -72,14 +72,15 @@ def perturbation_stability(
     check_positive(caller, "radius", radius)
     d = x.shape[1]
     jacobians = input_jacobian(f, x, batch_size=batch_size)
+    jacobians, size = _scaled(jacobians, axis=(1, 2))
+    # The norm depends on the squares of the singular values alone, so the Gram matrix
+    # of a Jacobian of size 1 loses no digits.
     if jacobians.shape[1] <= d:
         gram = jnp.einsum("nod,npd->nop", jacobians, jacobians)
     else:
         gram = jnp.einsum("noi,noj->nij", jacobians, jacobians)
-    # The norm depends on the squares of the singular values alone, so the Gram matrix
-    # loses no digits here.
     scale = radius * d / (d + 1) / mean_gaussian_radius(d)
-    return scale * mean_gaussian_norm_of_gram(gram)
+    return scale * size[:, 0, 0] * mean_gaussian_norm_of_gram(gram)
 
 
 class SampledStability(eqx.Module):
@@ -143,11 +144,19 @@ def sampled_perturbation_stability(
         else:
             deltas = jax.random.uniform(row_key, (draws, d), x.dtype, -1.0, 1.0)
         _, directional = jax.linearize(lambda z: jnp.reshape(f(z), (-1,)), row)
-        sizes = jnp.linalg.norm(jax.vmap(directional)(deltas), axis=-1)
-        return jnp.mean(sizes), jnp.std(sizes, ddof=1)
+        changes, size = _scaled(jax.vmap(directional)(deltas), axis=(0, 1))
+        norms = jnp.linalg.norm(changes, axis=-1)
+        return size[0, 0] * jnp.mean(norms), size[0, 0] * jnp.std(norms, ddof=1)
 
     keys = jax.random.split(key, len(x))
     mean, spread = jax.lax.map(
         lambda a: at(*a), (x, keys), batch_size=batch_size or len(x)
     )
     return SampledStability(radius * mean, radius * spread / math.sqrt(draws))
+
+
+def _scaled(values: Array, *, axis: tuple[int, int]) -> tuple[Array, Array]:
+    """Values over their largest, and that: squares must neither overflow nor vanish."""
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(values), axis=axis, keepdims=True))
+    size = jnp.where(size > 0, size, 1.0)
+    return values / size, size

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from widelimit.report.page import Section, write_page
 from widelimit.studies import STUDIES, Outcome, read_outcome
 
@@ -134,6 +136,10 @@ def _facts(outcome: Outcome) -> dict[str, str]:
         return facts
     seconds = sum(record.wall_seconds for record in done)
     facts["time of all trials"] = f"{seconds:.0f} s"
+    if "learning_rate" in outcome.results:
+        rates = np.unique(outcome.results["learning_rate"].values)
+        told = [f"{rate:.4g}" for rate in rates if np.isfinite(rate)]
+        facts["learning rate used"] = ", ".join(told)
     for name in ("widelimit", "jax", "python", "system", "device", "default_float"):
         told = {_told(record.environment.get(name)) for record in done}
         facts[name.replace("_", " ")] = "; ".join(sorted(told))
@@ -175,4 +181,12 @@ def _notes(outcome: Outcome) -> list[str]:
             f"{int((diverged > 0).sum())} trainings diverged; their seeds are left out "
             "of means and statistics after the epoch in which they did."
         )
+    if "stability" in outcome.results:
+        still = int((outcome.results["stability"].isel(epoch=-1) == 0).sum())
+        if still:
+            notes.append(
+                f"{still} trained networks have a stability of exactly 0 (no unit is "
+                "active, or the weights vanish in this precision); logarithms leave "
+                "them out of curves and statistics."
+            )
     return notes

@@ -49,7 +49,7 @@ def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
         scale=alt.Scale(**colors),
         legend=alt.Legend(
             orient="bottom",
-            columns=3,
+            columns=max(1, min(4, 36 // (4 + max(len(name) for name in series)))),
             symbolType="stroke",
             symbolStrokeWidth=3,
             symbolSize=180,

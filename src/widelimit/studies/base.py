@@ -93,7 +93,10 @@ class Study:
                 if e["loc"]
                 else e["msg"]  # of the settings together, which the message names
                 for e in error.errors()
-            )
+                # consequences of other mistakes, which are told themselves
+                if e["type"] != "default_factory_not_called"
+                and not (e["type"] == "too_short" and e["input"])
+            ).replace("Value error, ", "")
             raise ValueError(
                 f"`{self.name}` needs valid settings. Got {problems}. See "
                 f"`widelimit studies {self.name}`."

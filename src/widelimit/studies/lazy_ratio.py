@@ -59,17 +59,19 @@ def _over_time(
         powers = slopes(log2(rows.values), times)
         groups[int(width)] = _FLAT - powers if lazy else _LINEAR - np.abs(powers - 1)
     found, holds, width = every(groups)
+    epochs = early["epoch"].values
+    over = f"epochs {epochs[0]} to {epochs[-1]}" if len(epochs) else "no epoch"
     if lazy:
         statement = f"{name_of(label)}: the lazy ratio hardly changes with time"
         detail = (
-            f"{_FLAT} less the power p in kappa ~ t^p over epochs 1 to 25, weakest at "
+            f"{_FLAT} less the power p in kappa ~ t^p over {over}, weakest at "
             f"width {width}, where p = {_FLAT - found.mean:.2f}."
         )
     else:
         statement = f"{name_of(label)}: the lazy ratio grows about linearly with time"
         detail = (
-            f"{_LINEAR} less |p - 1|, with p the power in kappa ~ t^p over epochs 1 to "
-            f"25, weakest at width {width}."
+            f"{_LINEAR} less |p - 1|, with p the power in kappa ~ t^p over {over}, "
+            f"weakest at width {width}."
         )
     return [
         Claim(

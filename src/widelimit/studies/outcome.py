@@ -1,8 +1,9 @@
 """Running a study, and what comes out of it."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,24 @@ class Outcome:
 
     def claims(self) -> list[Claim]:
         """The claims with their verdicts; none before a trial has finished."""
-        return self.study.claims(self.results) if self._any_finished else []
+        if not self._any_finished:
+            return []
+        return [self._with_accuracy(c) for c in self.study.claims(self.results)]
+
+    def _with_accuracy(self, claim: Claim) -> Claim:
+        """The claim with the lowest accuracy in its scope: without any, P is small."""
+        if "accuracy" not in self.results or claim.scope.get("when") == "before":
+            return claim
+        place = {k: v for k, v in claim.scope.items() if k in self.study.axes}
+        reached = self.results["accuracy"].sel(place).isel(epoch=-1).mean("seed")
+        lowest = float(reached.min())
+        if not math.isfinite(lowest):
+            return claim
+        return replace(
+            claim,
+            detail=f"{claim.detail} Lowest mean test accuracy here: {lowest:.0%}.",
+            scope={**claim.scope, "lowest_accuracy": lowest},
+        )
 
     def figures(self) -> list[Figure]:
         """The figures; none before a trial has finished."""

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -204,7 +205,8 @@ def check_data(settings: Any) -> None:
         settings: The settings; `studies.settings` says what is in them.
 
     Raises:
-        ValueError: If the name is unknown, or the data have too few rows.
+        ValueError: If the name is unknown, the data have too few rows, or the largest
+            network's seeds do not fit into memory.
     """
     for scale in settings.scales:
         data = _prepared(settings.data, scale, settings.train_rows, settings.test_rows)
@@ -214,6 +216,25 @@ def check_data(settings: Any) -> None:
                 f"`batch_size={settings.batch_size}` and {len(data.x_train)} rows of "
                 f"{settings.data!r}. Set a smaller `batch_size`."
             )
+        _check_memory(settings, data.x_train.shape[1], data.t_train.shape[1])
+
+
+def _check_memory(settings: Any, features: int, outputs: int) -> None:
+    width, depth = max(settings.widths), max(settings.depths)
+    numbers = width * (features + outputs) + (depth - 1) * width**2
+    # Parameters at initialisation, now and before the epoch, and their gradient.
+    needed = 4 * 4 * numbers * settings.seeds
+    stats = jax.devices()[0].memory_stats() or {}
+    have = stats.get("bytes_limit")
+    if have is None and hasattr(os, "sysconf"):
+        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if have is not None and needed > have:
+        raise ValueError(
+            f"A study needs memory for {settings.seeds} seeds of its largest network "
+            f"(width {width}, {depth} hidden layers), about {needed / 2**30:.0f} GiB. "
+            f"Got {have / 2**30:.0f} GiB. Set fewer `seeds` or smaller `widths`, or "
+            "run these points on a larger device."
+        )
 
 
 def _mean(values: np.ndarray) -> Estimate:
