@@ -71,6 +71,7 @@ def drawn(config, report):
             ),
             "diverged_at": ("seed", np.zeros(len(seeds), dtype=np.int32)),
             "features": FEATURES,
+            "samples": 640,
             "outputs": OUTPUTS,
             "learning_rate": 0.1,
         },

@@ -52,6 +52,8 @@ def demo(
             typer.echo(f"[{number}/{len(STUDIES)}] {study.title}", err=True)
         directory = out / study.name
         outcomes.append(run_study(study, directory, workers=workers, others=outcomes))
+    if not as_json:
+        typer.echo("Writing the page ...", err=True)
     page = build_report(out)
     if as_json:
         _print_json(

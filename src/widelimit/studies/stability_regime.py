@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from widelimit.bounds.zhu2022 import theorem3_rate
 from widelimit.studies.base import Study
 from widelimit.studies.curves import (
     SCALES,
@@ -15,9 +16,9 @@ from widelimit.studies.curves import (
     sizes,
     stability_curve,
 )
-from widelimit.studies.figure import Figure, Panel
+from widelimit.studies.figure import Curve, Figure, Panel
 from widelimit.studies.settings import AXES, TRIAL, TwoLayerSettings, presets
-from widelimit.studies.trial import check_data
+from widelimit.studies.trial import check_data, initialization
 from widelimit.studies.verdicts import Claim, every, interval, judge, log2, slopes
 
 if TYPE_CHECKING:
@@ -108,15 +109,19 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
             Figure(
                 name=scale,
                 title=f"Stability in both regimes, {SCALES[scale]}",
-                caption="Two-layer networks. Theorem 3 predicts that stability falls "
-                "with width in the non-lazy regime; its explicit constants exist for "
-                "no data set (docs/bounds.md), so no curve is drawn. Bands: 95 %.",
+                caption="Two-layer networks. Dashed: the rate of Theorem 3 in the "
+                "non-lazy regime, Eq. (4), with its unspecified constant set to 1, so "
+                "compare shapes; its explicit constants exist for no data set, because "
+                "the radius R_a in its proof is negative for each. Bands: 95 %.",
                 panels=(
                     Panel(
                         "After training",
                         "width",
                         STABILITY,
-                        [stability_curve(r, n, "width") for n, r in groups],
+                        [
+                            *(stability_curve(r, n, "width") for n, r in groups),
+                            *_theorem3(at),
+                        ],
                         **labels,
                     ),
                     accuracy_panel(groups, "width", **labels),
@@ -125,6 +130,24 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
             )
         )
     return figures
+
+
+def _theorem3(at: "xr.Dataset") -> list[Curve]:
+    """The rate for each non-lazy exponent that the theorem covers, c >= 1.5."""
+    first, last_ = at["width"].values[[0, -1]]
+    widths = np.unique(np.geomspace(first, last_, 48).round())
+    curves = []
+    for label in (str(v) for v in at["initialization"].values):
+        exponent = initialization(label).get("exponent", 2.0)
+        if not label.startswith("non-lazy") or exponent < 1.5:
+            continue
+        rates = theorem3_rate(
+            width=widths, samples=float(at["samples"].max()), exponent=exponent
+        )
+        curves.append(
+            Curve(name_of(label), widths.tolist(), rates.tolist(), theory=True)
+        )
+    return curves
 
 
 STABILITY_REGIME = Study(

@@ -88,8 +88,8 @@ def train_and_measure(
         `kappa`, `movement` per layer, `accuracy`, `test_loss`; per probe epoch the
         `mean_stability` over inputs and the seeds that have not diverged, with its
         standard error; per seed and training epoch `train_loss`; per seed
-        `diverged_at`; and the number of `features`, of `outputs` and the
-        `learning_rate`.
+        `diverged_at`; and the number of `features`, `outputs` and training `samples`,
+        and the `learning_rate`.
     """
     import xarray as xr
 
@@ -163,6 +163,7 @@ def train_and_measure(
             "diverged_at": ("seed", np.asarray(trained.diverged_at)),
             "features": features,
             "outputs": outputs,
+            "samples": len(data.x_train),
             "learning_rate": rate,
         },
         coords={
