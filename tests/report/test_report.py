@@ -370,5 +370,6 @@ def test_panels_say_what_they_show():
     text = json.dumps(spec)
     assert '"type": "log"' in text and '"width"' in text and "Title" in text
     whole = figure_spec(Figure("f", "Whole", "", [panel]), [spec])
-    assert whole["title"] == "Whole" and whole["hconcat"][0]["data"] == spec["data"]
+    assert whole["title"]["text"] == "Whole"
+    assert whole["hconcat"][0]["data"] == spec["data"]
     json.dumps(whole, allow_nan=False)
