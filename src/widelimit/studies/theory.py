@@ -1,5 +1,7 @@
 """The bounds, at the points of the studies' grids."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from widelimit.bounds import ReLUChain
@@ -44,7 +46,11 @@ def theorem1_value(
 
 
 def theory_over_width(
-    bound, label: str, series: str, widths: np.ndarray, **point: int
+    bound: Callable[..., float],
+    label: str,
+    series: str,
+    widths: np.ndarray,
+    **point: int,
 ) -> Curve:
     """One of the bounds above along a range of widths, as a dashed curve.
 
@@ -64,7 +70,11 @@ def theory_over_width(
 
 
 def theory_over_depth(
-    bound, label: str, series: str, depths: np.ndarray, **point: int
+    bound: Callable[..., float],
+    label: str,
+    series: str,
+    depths: np.ndarray,
+    **point: int,
 ) -> Curve:
     """One of the bounds above along a range of depths, as a dashed curve.
 
