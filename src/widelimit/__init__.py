@@ -3,6 +3,7 @@
 Subpackages load on first use, so `import widelimit` is quick:
 
 - `activations`, `layers`, `networks`: describe a network once.
+- `kernels`: of infinitely wide networks, and of finite ones.
 - `datasets`: digits, MNIST, CIFAR-10 and synthetic inputs, prepared for the theory.
 - `training`: many seeds of one network in one compiled program.
 - `measures`: perturbation stability, lazy ratio, accuracy.
@@ -19,6 +20,7 @@ __all__ = [
     "activations",
     "bounds",
     "datasets",
+    "kernels",
     "layers",
     "losses",
     "measures",
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         activations,
         bounds,
         datasets,
+        kernels,
         layers,
         losses,
         measures,

@@ -85,6 +85,24 @@ class AbstractActivation(Description, abc.ABC):
         terms = self._hermite_terms("dual_derivative")
         return hermite.pair_mean(self, 1, 1, terms, c, p, q)
 
+    def dual_gap(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs) -> Pairs | None:
+        r"""$E\phi(u)^2\,E\phi(v)^2 - (E\phi(u)\phi(v))^2$, from an accurate `gap`.
+
+        It keeps the digits of small angles from layer to layer. Its derivatives are
+        not those of the formula: duals do not use them.
+
+        Args:
+            c: Covariance, as in `dual`.
+            p: Variance of $u$.
+            q: Variance of $v$.
+            gap: $pq - c^2$.
+
+        Returns:
+            The gap, or `None` where it is not known better than rounded duals say.
+        """
+        del c, p, q, gap
+        return None
+
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         r"""$E\,\phi(v)$ for $v$ of variance $q$."""
         return hermite.mean(self, 0, self._hermite_terms("mean"), q)
@@ -205,6 +223,10 @@ class Scaled(AbstractActivation):
         self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
     ) -> Pairs:
         return self.factor**2 * self.function.dual_derivative(c, p, q, gap)
+
+    def dual_gap(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs) -> Pairs | None:
+        inner = self.function.dual_gap(c, p, q, gap)
+        return None if inner is None else self.factor**4 * inner
 
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return self.factor * self.function.mean(q)

@@ -28,6 +28,9 @@ class Identity(AbstractActivation):
     ) -> Pairs:
         return jnp.ones_like(c + p + q)
 
+    def dual_gap(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs) -> Pairs | None:
+        return gap
+
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.zeros_like(q)
 

@@ -52,6 +52,22 @@ class AbstractRectifier(AbstractActivation):
         apart = self.mean_derivative(p) * self.mean_derivative(q)
         return jnp.where((p > 0) & (q > 0), slopes, apart)
 
+    def dual_gap(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs) -> Pairs | None:
+        # With alpha the angle between u and +v or -v, whichever is less, the sine
+        # less alpha times the cosine is the ramp of nearly opposite inputs.
+        a, size = self.slope, jnp.sqrt(p) * jnp.sqrt(q)
+        h = height(c, p, q, gap)
+        one = jnp.where(size > 0, size, 1.0)
+        sine, cosine = h / one, jnp.abs(c) / one
+        bend = (1 - a) ** 2 / TAU * ramp(Blurred(-jnp.abs(c), p, q, h)) / one
+        versine = sine * sine / (1 + cosine)
+        total = 1 + a * a  # twice E phi(u)^2 / p
+        short = total / 2 * versine - bend  # as c > 0 says
+        away = (1 + a) ** 2 / 2 - a * versine - bend  # as c < 0 says
+        less = jnp.where(c > 0, short, away)
+        new = (p * q) * less * (total - less)
+        return jax.lax.stop_gradient(jnp.where(size > 0, new, 0.0))
+
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         root = jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1.0) / TAU), 0.0)
         return (1 - self.slope) * root

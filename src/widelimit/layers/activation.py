@@ -6,11 +6,16 @@ from jaxtyping import Array, Float, Key
 
 from widelimit.activations import AbstractActivation
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.moments import Moments
 
 
 @dataclass(frozen=True)
 class Activation(AbstractLayer):
     r"""Applies $\phi$ to every entry; has no parameters.
+
+    At infinite width, with $(u, v)$ Gaussian of covariance $K$,
+    $K \to E\,\phi(u)\phi(v)$, $b \to E\,\phi(u)$ and
+    $\Theta \to E[\phi'(u)\phi'(v)]\,\Theta$.
 
     Args:
         function: The activation $\phi$.
@@ -33,3 +38,39 @@ class Activation(AbstractLayer):
 
     def apply(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *s"]:
         return self.function(x)
+
+    def moments(self, m: Moments) -> Moments:
+        if not m.gaussian:
+            raise ValueError(
+                f"`Activation.moments` needs Gaussian features, which a dense or a "
+                f"convolutional layer makes. Got `{self}` behind features that are "
+                "not. Put such a layer before it."
+            )
+        phi = self.function
+        p, q = m.variances()
+        ntk = m.ntk
+        if ntk:
+            slopes = phi.dual_derivative(m.cross, p, q, m.gap)
+            ntk = tuple(slopes * block for block in ntk)
+        own = [m.diagonal(block) for block in (m.first, m.second)]
+        if m.joint:
+            squares = [self._within(m, block) for block in (m.first, m.second)]
+        else:
+            squares = [phi.second_moment(v) for v in own]
+        return m.replace(
+            cross=phi.dual(m.cross, p, q, m.gap),
+            first=squares[0],
+            second=squares[1],
+            gap=None if m.gap is None else phi.dual_gap(m.cross, p, q, m.gap),
+            mean_first=phi.mean(own[0]),
+            mean_second=phi.mean(own[1]),
+            ntk=ntk,
+            gaussian=False,
+        )
+
+    def _within(self, m: Moments, block: Float[Array, "n *S"]):
+        """Second moments between the positions of one input."""
+        v, ones = m.diagonal(block), (1,) * len(m.positions)
+        p = v.reshape(len(v), *m.positions, *ones)
+        q = v.reshape(len(v), *ones, *m.positions)
+        return self.function.dual(block, p, q)

@@ -1,21 +1,30 @@
 """What every layer offers."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Array, Float, Key
 
 from widelimit.description import Description
+from widelimit.layers.moments import Moments
 
 Shape = tuple[int, ...]
 Params = Any  # a pytree of arrays, whose structure belongs to the layer
 
 
 class AbstractLayer(Description, abc.ABC):
-    """A layer, or a whole network: a frozen description with a finite reading.
+    """A layer, or a whole network: one frozen description with two readings.
 
-    Shapes are those of one example, without the batch axis. `apply` takes a batch.
+    The finite network is `init` and `apply`, the infinitely wide one `moments`. Shapes
+    are those of one example, without the batch axis, channels last; `apply` takes a
+    batch.
+
+    Attributes:
+        independent: Whether the output is an independent random combination of the
+            input's features, so that the two may be added.
     """
+
+    independent: ClassVar[bool] = False
 
     @abc.abstractmethod
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -60,6 +69,35 @@ class AbstractLayer(Description, abc.ABC):
         Raises:
             ValueError: If the inputs do not fit the parameters.
         """
+
+    def moments(self, m: Moments) -> Moments:
+        """Moments of the output at infinite width, from those of the input.
+
+        Args:
+            m: Moments of the features that enter.
+
+        Returns:
+            Moments of the features that leave.
+
+        Raises:
+            ValueError: If the layer has no infinite-width limit, or none for such
+                features.
+        """
+        raise ValueError(
+            f"`moments` needs layers with an infinite-width limit. Got `{self}`, which "
+            f"has none. Leave it out, or measure finite networks."
+        )
+
+    def needs_joint(self, joint: bool) -> bool:
+        """Whether moments of the input must hold every pair of positions.
+
+        Args:
+            joint: Whether those of the output must.
+
+        Returns:
+            The answer for the input.
+        """
+        return joint
 
     def __call__(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:
         """`apply`, so that a description serves as a function that is equal by value.

@@ -3,6 +3,7 @@
 import enum
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_at_least, check_positive
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.moments import Moments
 
 
 class Parameterization(enum.StrEnum):
@@ -31,6 +33,12 @@ class Dense(AbstractLayer):
     At initialisation every output has variance
     $s^2 (\sigma_w^2 \|x\|^2 / \text{fan-in} + \sigma_b^2)$ in the standard and the NTK
     parameterization, and $s^2 (\sigma_w^2 \|x\|^2 + \sigma_b^2)$ in the direct one.
+    At infinite width $K \to v K + s^2 \sigma_b^2$ with $v$ the variance of a weight
+    times the fan-in, and $\Theta \to v \Theta + g$ with $g$ the kernel of the layer's
+    own gradients, $s^2 c^2\,\text{fan-in}\,K$ and the bias's. In the NTK
+    parameterization $g = v K + s^2 \sigma_b^2$; in the others it grows with the
+    fan-in, which is that of this description.
+
     With `DIRECT`, `weight_std` is $\beta_l$ and `scale` is $1/\alpha$ of zhu2022,
     Eq. (2).
 
@@ -49,6 +57,7 @@ class Dense(AbstractLayer):
     bias_std: float | None = None
     scale: float = 1.0
     parameterization: Parameterization = Parameterization.STANDARD
+    independent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least("Dense", "features", self.features, 1)
@@ -104,6 +113,19 @@ class Dense(AbstractLayer):
             ntk = self.parameterization is Parameterization.NTK
             y = y + self.scale * (self.bias_std if ntk else 1.0) * params["bias"]
         return y
+
+    def moments(self, m: Moments) -> Moments:
+        fan_in = self._fan_in(m.shape)
+        factor = self.forward_scale(fan_in)
+        variance = (factor * self.init_std(fan_in)) ** 2 * fan_in
+        shift = (self.scale * (self.bias_std or 0.0)) ** 2
+        slope = factor**2 * fan_in
+        ntk = self.parameterization is Parameterization.NTK
+        bias = 0.0 if self.bias_std is None else self.scale**2
+        bias = shift if ntk else bias
+        return m.random_linear(
+            variance, shift, lambda k: slope * k + bias, (self.features,)
+        )
 
     def without_init(self, input_shape: Shape) -> "Dense":
         if self.parameterization is Parameterization.NTK and self.bias_std is not None:

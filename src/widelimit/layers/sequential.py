@@ -6,6 +6,7 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,69 @@ class Sequential(AbstractLayer):
             )
         )
 
+    @property
+    def independent(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether any layer is: what follows keeps it so."""
+        return any(layer.independent for layer in self.layers)
+
+    def moments(self, m: Moments) -> Moments:
+        start = 0
+        while start < len(self.layers):
+            period, times = self._repeated(start)
+            block = self.layers[start : start + period]
+            m = _through(block, m)
+            start += period
+            if times < 3:
+                continue
+            once = jax.eval_shape(lambda m, block=block: _through(block, m), m)
+            if not _same_structure(m, once):  # as if every layer keeps its own block
+                continue
+            # One program for all: compiling a hundred copies takes minutes.
+            m, _ = jax.lax.scan(
+                lambda m, _, block=block: (_through(block, m), None),
+                m,
+                length=times - 1,
+            )
+            start += period * (times - 1)
+        return m
+
+    def needs_joint(self, joint: bool) -> bool:
+        for layer in reversed(self.layers):
+            joint = layer.needs_joint(joint)
+        return joint
+
+    def _repeated(self, start: int) -> tuple[int, int]:
+        """Length of the group of layers repeated from `start`, and how often."""
+        best = (1, 1)
+        for period in range(1, (len(self.layers) - start) // 2 + 1):
+            group = self.layers[start : start + period]
+            times = 1
+            while (
+                self.layers[start + times * period : start + (times + 1) * period]
+                == group
+            ):
+                times += 1
+            if times > 1 and times * period > best[0] * best[1]:
+                best = (period, times)
+        return best
+
     def input_shapes(self, input_shape: Shape) -> tuple[Shape, ...]:
         """Shape of one input of each layer."""
         shapes = [input_shape]
         for layer in self.layers[:-1]:
             shapes.append(layer.output_shape(shapes[-1]))
         return tuple(shapes)
+
+
+def _through(layers: tuple[AbstractLayer, ...], m: Moments) -> Moments:
+    for layer in layers:
+        m = layer.moments(m)
+    return m
+
+
+def _same_structure(m: Moments, other: Moments) -> bool:
+    def kind(tree):
+        leaves, structure = jax.tree.flatten(tree)
+        return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+
+    return kind(m) == kind(other)

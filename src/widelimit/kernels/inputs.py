@@ -1,0 +1,139 @@
+r"""Moments of two batches of inputs, with the angles of nearly parallel ones.
+
+A layer of kinked activations turns the angle $\theta$ between two inputs into an
+error of the size of $\theta$'s own, and $\theta$ follows from inner products only to
+rounding / $\theta$. Where it is small, $|x|^2 |x'|^2 - \langle x, x' \rangle^2$ is
+therefore formed from the part of $x'$ that is orthogonal to $x$.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from widelimit.activations import AbstractActivation
+from widelimit.activations.moments import gap as gap_of
+from widelimit.description import Description
+from widelimit.layers import AbstractLayer, Moments
+
+NEAR = 1e-4  # squared sine below which the gap of rounded products is not enough
+CHUNK = 512  # pairs that are formed at a time
+
+
+def input_moments(
+    network: AbstractLayer,
+    x1: Float[Array, "n *s"],
+    x2: Float[Array, "m *s"],
+    *,
+    ntk: bool = True,
+    per_layer: bool = False,
+) -> Moments:
+    r"""Moments of the inputs themselves, $K = \langle x, x' \rangle / d$.
+
+    The mean over features (channels, at every position) stands for the inner product,
+    as layers count their fan-in.
+
+    Args:
+        network: What the inputs are for: it says which positions must be paired, and
+            whether angles matter.
+        x1: Inputs, one per row; vectors, or images with channels last.
+        x2: Inputs of the same shape.
+        ntk: Whether tangent kernels are wanted.
+        per_layer: Whether they are wanted layer by layer.
+
+    Returns:
+        The moments. The input is not Gaussian and has no mean to speak of.
+    """
+    shape: tuple[int, ...] = x1.shape[1:]
+    joint = len(shape) > 1 and network.needs_joint(False)
+    cross, within = _subscripts(len(shape) - 1, joint)
+    features = shape[-1]
+    c = jnp.einsum(cross, x1, x2) / features
+    p, q = (jnp.einsum(within, x, x) / features for x in (x1, x2))
+    gap = None
+    if len(shape) == 1 and has_kinks(network):
+        gap = _gap(*map(jax.lax.stop_gradient, (x1, x2, c, p, q)))
+    return Moments(
+        cross=c,
+        first=p,
+        second=q,
+        gap=gap,
+        mean_first=None,
+        mean_second=None,
+        ntk=() if ntk else None,
+        shape=shape,
+        gaussian=False,
+        joint=joint,
+        per_layer=per_layer,
+    )
+
+
+def has_kinks(value: object) -> bool:
+    """Whether a description holds an activation that is not smooth."""
+    if isinstance(value, AbstractActivation) and not value.smooth:
+        return True
+    if isinstance(value, tuple):
+        return any(map(has_kinks, value))
+    if not isinstance(value, Description):
+        return False
+    fields = dataclasses.fields(value)  # pyright: ignore[reportArgumentType]
+    return any(has_kinks(getattr(value, f.name)) for f in fields)
+
+
+def _subscripts(rank: int, joint: bool) -> tuple[str, str]:
+    here = "uvw"[:rank]
+    there = "xyz"[:rank] if joint else here
+    out = here + there if joint else here
+    return f"n{here}d,m{there}d->nm{out}", f"n{here}d,n{there}d->n{out}"
+
+
+def _gap(x1, x2, c, p, q) -> Float[Array, "n m"]:
+    p, q = p[:, None], q[None, :]
+    gap = gap_of(c, p, q)
+    near = gap <= NEAR * (p * q)
+    return jax.lax.cond(jnp.any(near), _refined, lambda *_: gap, x1, x2, c, near, gap)
+
+
+def _refined(
+    x1: Float[Array, "n d"],
+    x2: Float[Array, "m d"],
+    c: Float[Array, "n m"],
+    near: Bool[Array, "n m"],
+    gap: Float[Array, "n m"],
+) -> Float[Array, "n m"]:
+    """The gap with the near pairs formed anew, a chunk of them at a time."""
+    columns = near.shape[1]
+    counts = jnp.cumsum(jnp.ravel(near).astype(jnp.int32))
+
+    def step(state):
+        done, gap = state
+        wanted = done + 1 + jnp.arange(CHUNK)
+        at = jnp.searchsorted(counts, wanted.astype(counts.dtype))
+        i, j = at // columns, at % columns  # out of bounds behind the last pair
+        a, b = x1[i], x2[j]
+        p = jnp.mean(a * a, axis=1)
+        slope = c[i, j] / jnp.where(p > 0, p, 1.0)
+        rest = b - slope[:, None] * a
+        fresh = p * jnp.mean(rest * rest, axis=1)
+        return done + CHUNK, gap.at[i, j].set(fresh, mode="drop")
+
+    start = (jnp.zeros((), counts.dtype), gap)
+    return jax.lax.while_loop(lambda state: state[0] < counts[-1], step, start)[1]
+
+
+def pair_bytes(network: AbstractLayer, shape: tuple[int, ...], size: int) -> int:
+    """Bytes of one covariance of one pair of inputs.
+
+    Args:
+        network: The network.
+        shape: Shape of one input.
+        size: Bytes of a number.
+
+    Returns:
+        The bytes, positions included.
+    """
+    positions = math.prod(shape[:-1])
+    joint = len(shape) > 1 and network.needs_joint(False)
+    return size * positions * (positions if joint else 1)

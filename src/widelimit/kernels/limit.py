@@ -1,0 +1,256 @@
+"""Kernels of infinitely wide networks: NNGP and NTK."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, ArrayLike, Float
+
+from widelimit._checks import check_finite, check_one_of, check_positive
+from widelimit.kernels.inputs import input_moments, pair_bytes
+from widelimit.layers import AbstractLayer, Moments, Sequential
+
+GIB = 2**30
+TEMPORARIES = 12  # arrays of the size of a tile that are alive at once
+TILE = 2**22  # bytes of one covariance beyond which larger tiles gain nothing
+
+
+class KernelPair(eqx.Module):
+    """Kernels of one output unit, between the rows of `x1` and the rows of `x2`.
+
+    Attributes:
+        nngp: Covariance of the output at initialisation.
+        ntk: Neural tangent kernel; `None` if it was not wanted.
+    """
+
+    nngp: Any
+    ntk: Any
+
+
+def limit_kernels(
+    network: AbstractLayer,
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
+    *,
+    ntk: bool = True,
+    memory: float = 1.0,
+    dtype: str = "float64",
+) -> KernelPair:
+    r"""NNGP kernel and NTK of a network as its hidden widths go to infinity.
+
+    Layer by layer, $K$ and $\Theta$ are mapped as the layers' docstrings say; the
+    kernel over several outputs is the product with the identity. The tangent kernel is
+    that of all parameters with one learning rate, in the parameterization described
+    (only in `Parameterization.NTK` does it not grow with the width) [1, Theorem 1].
+
+    The work is divided into tiles, and each tile's rows over the devices of JAX.
+    Without `x2` only tiles on and above the diagonal are computed, and the result is
+    symmetric to the last bit. Rows that are (nearly) parallel lose no digits.
+
+    Args:
+        network: Description of the network; its widths play no role but for direct and
+            standard parameterization.
+        x1: Inputs, one per row: vectors, or images with channels last.
+        x2: Inputs; `x1` again if `None`.
+        ntk: Whether to compute the NTK too.
+        memory: Budget in GiB for what the computation needs beside its result.
+        dtype: `"float64"`, or `"float32"`, in which kinked activations lose digits.
+
+    Returns:
+        The kernels as NumPy arrays with one row per row of `x1` and one column per row
+        of `x2` (and positions, if the network ends with some).
+
+    Raises:
+        ValueError: If the inputs differ in shape, hold no rows or numbers that are not
+            finite, the network has no limit or does not fit them, or one row does not
+            fit into the memory.
+
+    Example:
+        >>> import numpy as np
+        >>> from widelimit.networks import mlp
+        >>> kernels = limit_kernels(mlp(depth=2, width=1), np.eye(3))
+        >>> kernels.nngp.shape, kernels.ntk.dtype
+        ((3, 3), dtype('float64'))
+
+    References:
+        [1] Jacot et al. (2018), https://arxiv.org/abs/1806.07572
+    """
+    caller = "limit_kernels"
+    check_one_of(caller, "dtype", dtype, ("float64", "float32"))
+    check_positive(caller, "memory", memory)
+    a = _rows(caller, "x1", x1, dtype)
+    b = a if x2 is None else _rows(caller, "x2", x2, dtype)
+    if a.shape[1:] != b.shape[1:]:
+        raise ValueError(
+            f"`{caller}` needs `x1` and `x2` with the same features. Got "
+            f"`x1.shape={a.shape}` and `x2.shape={b.shape}`."
+        )
+    network.output_shape(a.shape[1:])
+    bytes_of_pair = pair_bytes(network, a.shape[1:], a.dtype.itemsize)
+    side = _tile_side(caller, bytes_of_pair, memory, a.shape[1:], a.dtype.itemsize)
+    with jax.enable_x64(dtype == "float64"):
+        devices = len(jax.devices())
+        rows = -(-min(side, len(a)) // devices) * devices
+        columns = min(side, len(b)) if x2 is not None else rows
+        result: list[np.ndarray] | None = None
+        for i, j in _tiles(len(a), len(b), rows, columns, symmetric=x2 is None):
+            block = _tile(
+                network, _padded(a, i, rows), _padded(b, j, columns), ntk, devices
+            )
+            arrays = [np.asarray(k) for k in block if k is not None]
+            if result is None:
+                ends = arrays[0].shape[2:]
+                result = [np.empty((len(a), len(b), *ends), dtype) for _ in arrays]
+            for whole, part in zip(result, arrays, strict=True):
+                part = part[: len(a) - i, : len(b) - j]
+                whole[i : i + rows, j : j + columns] = part
+                if x2 is None:
+                    _mirror(whole, part, i, j)
+    assert result is not None  # there is at least one row
+    return KernelPair(result[0], result[1] if ntk else None)
+
+
+def limit_block(
+    network: AbstractLayer,
+    x1: Float[Array, "n *s"],
+    x2: Float[Array, "m *s"],
+    *,
+    ntk: bool = True,
+) -> KernelPair:
+    """`limit_kernels` in one piece and in the inputs' own precision.
+
+    It may be called inside `jit`, `vmap`, `jvp` and (but for kinked activations with
+    nearly parallel rows, whose derivatives do not exist) `grad`.
+
+    Args:
+        network: Description of the network.
+        x1: Inputs, one per row.
+        x2: Inputs, one per row.
+        ntk: Whether to compute the NTK too.
+
+    Returns:
+        The kernels as JAX arrays.
+    """
+    m = network.moments(input_moments(network, x1, x2, ntk=ntk))
+    return KernelPair(m.cross, _total(m) if ntk else None)
+
+
+def limit_moments(
+    network: AbstractLayer,
+    x1: Float[Array, "n *s"],
+    x2: Float[Array, "m *s"] | None = None,
+    *,
+    per_layer: bool = False,
+) -> tuple[Moments, ...]:
+    r"""$K$, $b$ and $\Theta$ behind every layer of a network.
+
+    Args:
+        network: Description of the network.
+        x1: Inputs, one per row.
+        x2: Inputs; `x1` again if `None`.
+        per_layer: Whether to keep apart what each layer with parameters adds to
+            $\Theta$: the limits of du2019's $G^{(h)}$ for the layers in order.
+
+    Returns:
+        Moments of the input, and then of what leaves each layer of a `Sequential`; of
+        any other layer, the input's and the output's.
+    """
+    x2 = x1 if x2 is None else x2
+    moments = [input_moments(network, x1, x2, per_layer=per_layer)]
+    layers = network.layers if isinstance(network, Sequential) else (network,)
+    for layer in layers:
+        moments.append(layer.moments(moments[-1]))
+    return tuple(moments)
+
+
+def _total(m: Moments) -> Float[Array, "n m *s"]:
+    if not m.ntk:
+        return jnp.zeros_like(m.cross)  # no layer has parameters
+    return functools.reduce(jnp.add, m.ntk)
+
+
+def _rows(caller: str, name: str, x: ArrayLike, dtype: str) -> np.ndarray:
+    array = np.asarray(x)
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(
+            f"`{caller}` needs `{name}` with one input per row, at least one row and "
+            f"one feature. Got `{name}.shape={array.shape}`."
+        )
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"`{caller}` needs real numbers in `{name}`. Got `{name}.dtype="
+            f"{array.dtype}`."
+        )
+    check_finite(caller, name, array)
+    return array.astype(dtype)
+
+
+def _tile_side(
+    caller: str, bytes_of_pair: int, memory: float, shape: tuple[int, ...], size: int
+) -> int:
+    """Rows and columns of a tile within the budget, a round number."""
+    row = math.prod(shape) * size  # the inputs themselves
+    budget = memory * GIB
+    least = TEMPORARIES * bytes_of_pair + 4 * row
+    if least > budget:
+        raise ValueError(
+            f"`{caller}` needs at least {least / GIB:.3g} GiB for one pair of "
+            f"inputs of shape {shape}. Got `memory={memory}`. Give more, or reduce "
+            "the inputs' positions first."
+        )
+    pairs = min(budget / (TEMPORARIES * bytes_of_pair), max(TILE / bytes_of_pair, 1))
+    side = 2 ** int(math.log2(max(math.sqrt(pairs), 1)))
+    while side > 1 and side**2 * TEMPORARIES * bytes_of_pair + 4 * side * row > budget:
+        side //= 2
+    return side
+
+
+def _tiles(
+    n: int, m: int, rows: int, columns: int, *, symmetric: bool
+) -> Iterator[tuple[int, int]]:
+    for i in range(0, n, rows):
+        for j in range(i if symmetric else 0, m, columns):
+            yield i, j
+
+
+def _padded(x: np.ndarray, start: int, rows: int) -> np.ndarray:
+    """Rows from `start`; the last one repeated, so that all tiles share a program."""
+    part = x[start : start + rows]
+    missing = rows - len(part)
+    return np.concatenate([part, np.repeat(part[-1:], missing, 0)]) if missing else part
+
+
+def _mirror(whole: np.ndarray, part: np.ndarray, i: int, j: int) -> None:
+    swapped = np.swapaxes(part, 0, 1)
+    if part.ndim > 2:  # positions at both ends change places too
+        rank = (part.ndim - 2) // 2
+        axes = (0, 1, *range(2 + rank, part.ndim), *range(2, 2 + rank))
+        swapped = swapped.transpose(axes)
+    if i == j:  # the upper triangle decides
+        above = np.triu_indices(len(part), 1)
+        block = whole[i : i + len(part), j : j + len(part)]
+        block[above[1], above[0]] = swapped[above[1], above[0]]
+    else:
+        whole[j : j + part.shape[1], i : i + part.shape[0]] = swapped
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def _tile(network: AbstractLayer, x1, x2, ntk: bool, devices: int):
+    def block(x1, x2):
+        pair = limit_block(network, x1, x2, ntk=ntk)
+        return pair.nngp, pair.ntk
+
+    if devices == 1:
+        return block(x1, x2)
+    mesh = Mesh(np.asarray(jax.devices()), ("rows",))
+    rows, everywhere = PartitionSpec("rows"), PartitionSpec()
+    shared = jax.shard_map(
+        block, mesh=mesh, in_specs=(rows, everywhere), out_specs=rows, check_vma=False
+    )
+    return shared(x1, x2)
