@@ -15,7 +15,16 @@ from pathlib import Path
 
 from benchmarks.workload import cores
 
-NAMES = ("training", "stability", "demo", "overhead")
+NAMES = (
+    "training",
+    "stability",
+    "demo",
+    "overhead",
+    "kernels",
+    "empirical_ntk",
+    "large_kernel",
+    "kernel_values",
+)
 RESULTS = Path(__file__).with_name("results.md")
 
 
