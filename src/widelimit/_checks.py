@@ -54,3 +54,20 @@ def check_rows(caller: str, name: str, x: Any) -> None:
             f"`{caller}` needs `{name}` as a matrix with one input per row. Got "
             f"`{name}.shape={x.shape}`. Flatten images to `(n, features)` first."
         )
+
+
+def finite_inputs(caller: str, name: str, x: Any, dtype: str) -> np.ndarray:
+    """The inputs as an array of one row each, if they are finite real numbers."""
+    array = np.asarray(x)
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(
+            f"`{caller}` needs `{name}` with one input per row, at least one row and "
+            f"one feature. Got `{name}.shape={array.shape}`."
+        )
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"`{caller}` needs real numbers in `{name}`. Got `{name}.dtype="
+            f"{array.dtype}`."
+        )
+    check_finite(caller, name, array)
+    return array.astype(dtype)

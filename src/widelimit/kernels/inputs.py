@@ -46,14 +46,14 @@ def input_moments(
     Returns:
         The moments. The input is not Gaussian and has no mean to speak of.
     """
-    shape: tuple[int, ...] = x1.shape[1:]
-    joint = len(shape) > 1 and network.needs_joint(False)
-    cross, within = _subscripts(len(shape) - 1, joint)
-    features = shape[-1]
+    _, *positions, features = x1.shape
+    shape = (*positions, features)
+    joint = bool(positions) and network.needs_joint(False)
+    cross, within = _subscripts(len(positions), joint)
     c = jnp.einsum(cross, x1, x2) / features
     p, q = (jnp.einsum(within, x, x) / features for x in (x1, x2))
     gap = None
-    if len(shape) == 1 and has_kinks(network):
+    if not positions and has_kinks(network):
         gap = _gap(*map(jax.lax.stop_gradient, (x1, x2, c, p, q)))
     return Moments(
         cross=c,
@@ -109,8 +109,8 @@ def _refined(
 
     def step(state):
         done, gap = state
-        wanted = done + 1 + jnp.arange(CHUNK)
-        at = jnp.searchsorted(counts, wanted.astype(counts.dtype))
+        wanted = done + 1 + jnp.arange(CHUNK, dtype=counts.dtype)
+        at = jnp.searchsorted(counts, wanted)
         i, j = at // columns, at % columns  # out of bounds behind the last pair
         a, b = x1[i], x2[j]
         p = jnp.mean(a * a, axis=1)

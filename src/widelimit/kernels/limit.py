@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float
 
-from widelimit._checks import check_finite, check_one_of, check_positive
+from widelimit._checks import check_one_of, check_positive, finite_inputs
 from widelimit.kernels.inputs import input_moments, pair_bytes
 from widelimit.layers import AbstractLayer, Moments, Sequential
 
@@ -84,8 +84,8 @@ def limit_kernels(
     caller = "limit_kernels"
     check_one_of(caller, "dtype", dtype, ("float64", "float32"))
     check_positive(caller, "memory", memory)
-    a = _rows(caller, "x1", x1, dtype)
-    b = a if x2 is None else _rows(caller, "x2", x2, dtype)
+    a = finite_inputs(caller, "x1", x1, dtype)
+    b = a if x2 is None else finite_inputs(caller, "x2", x2, dtype)
     if a.shape[1:] != b.shape[1:]:
         raise ValueError(
             f"`{caller}` needs `x1` and `x2` with the same features. Got "
@@ -173,22 +173,6 @@ def _total(m: Moments) -> Float[Array, "n m *s"]:
     if not m.ntk:
         return jnp.zeros_like(m.cross)  # no layer has parameters
     return functools.reduce(jnp.add, m.ntk)
-
-
-def _rows(caller: str, name: str, x: ArrayLike, dtype: str) -> np.ndarray:
-    array = np.asarray(x)
-    if array.ndim < 2 or array.size == 0:
-        raise ValueError(
-            f"`{caller}` needs `{name}` with one input per row, at least one row and "
-            f"one feature. Got `{name}.shape={array.shape}`."
-        )
-    if array.dtype.kind not in "fiub":
-        raise ValueError(
-            f"`{caller}` needs real numbers in `{name}`. Got `{name}.dtype="
-            f"{array.dtype}`."
-        )
-    check_finite(caller, name, array)
-    return array.astype(dtype)
 
 
 def _tile_side(

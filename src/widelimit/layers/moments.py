@@ -5,7 +5,7 @@ of the input, so that three things say all: for every two inputs the second mome
 of a feature, its mean $b$, and the kernel $\Theta$ of the gradients so far.
 """
 
-from itertools import zip_longest
+import functools
 
 import equinox as eqx
 import jax
@@ -162,12 +162,14 @@ class Moments(eqx.Module):
         return flat.reshape(*lead, *self.positions)
 
 
-def add(x: Moments, y: Moments) -> Moments:
+def add(x: Moments, y: Moments, shared: int) -> Moments:
     """Moments of the sum of two features that are independent but for the inputs.
 
     Args:
         x: Moments of the first.
         y: Moments of the second, of the same two batches.
+        shared: Number of tangent kernels that belong to the same layers in both; the
+            others follow in this order.
 
     Returns:
         The moments of the sum.
@@ -189,10 +191,10 @@ def add(x: Moments, y: Moments) -> Moments:
     centred = b1 is None or e1 is None
     ntk = None
     if x.ntk is not None and y.ntk is not None:
-        ntk = tuple(
-            a if b is None else b if a is None else a + b
-            for a, b in zip_longest(x.ntk, y.ntk)
-        )
+        both = zip(x.ntk[:shared], y.ntk[:shared], strict=True)
+        ntk = (*(a + b for a, b in both), *x.ntk[shared:], *y.ntk[shared:])
+        if ntk and not x.per_layer:
+            ntk = (functools.reduce(jnp.add, ntk),)
     return x.replace(
         cross=x.cross + y.cross + (outer(b1, e2, True) + outer(e1, b2, True)),
         first=x.first + y.first + (outer(b1, e1, False) + outer(e1, b1, False)),

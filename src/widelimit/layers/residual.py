@@ -86,13 +86,10 @@ class Residual(AbstractLayer):
                 "`Residual.moments` needs a dense or convolutional layer in its "
                 f"branch, so that the two paths are independent. Got `{self}`."
             )
-        held = len(m.ntk or ())  # blocks that both paths carry on
+        held = len(m.ntk or ())  # blocks of the layers before, on both paths
         x = m if shortcut is None else shortcut.moments(m)
         y = self.branch.moments(m)
-        if m.per_layer and y.ntk is not None and x.ntk is not None:
-            own = (None,) * (len(x.ntk) - held)
-            y = y.replace(ntk=(*y.ntk[:held], *own, *y.ntk[held:]))
-        return add(x, y)
+        return add(y, x, held)
 
     def needs_joint(self, joint: bool) -> bool:
         parts = (self.branch, self.shortcut)
