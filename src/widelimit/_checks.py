@@ -4,6 +4,7 @@ Each message reads: `caller` needs <requirement>. Got <value>. <What to do>.
 """
 
 import math
+import os
 from collections.abc import Collection
 from typing import Any
 
@@ -71,3 +72,15 @@ def finite_inputs(caller: str, name: str, x: Any, dtype: str) -> np.ndarray:
         )
     check_finite(caller, name, array)
     return array.astype(dtype)
+
+
+def check_memory(caller: str, needed: float, what: str, cure: str) -> None:
+    """Raise if `needed` bytes for `what` are more than this machine has."""
+    if not hasattr(os, "sysconf"):
+        return
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > have:
+        raise ValueError(
+            f"`{caller}` needs {needed / 2**30:.3g} GiB for {what}. Got a machine with "
+            f"{have / 2**30:.3g} GiB. {cure}"
+        )

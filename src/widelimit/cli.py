@@ -1,5 +1,6 @@
 """The command line: a thin shell over studies, reports and data sets."""
 
+import enum
 import json
 import os
 import sys
@@ -25,6 +26,14 @@ data_app = typer.Typer(
     help="Data sets: what is here, and fetching.", no_args_is_help=True
 )
 app.add_typer(data_app, name="data")
+
+
+class KernelKind(enum.StrEnum):
+    """Which kernel a file is asked for."""
+
+    NNGP = "nngp"
+    NTK = "ntk"
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that compute trials.")]
@@ -212,6 +221,61 @@ def data_fetch(
         _print_json({"data": name, "path": str(path)})
     else:
         typer.echo(f"{name} is in {path}")
+
+
+@app.command()
+def kernel(
+    kind: Annotated[KernelKind, typer.Argument(help="Which kernel.")],
+    x1: Annotated[Path, typer.Option(help="Inputs, one per row: .npy, .npz or .csv.")],
+    out: Annotated[Path, typer.Option(help="File to write, .npz.")],
+    activation: Annotated[
+        str, typer.Option(help="relu, erf, gelu, ..., leaky-relu:0.2, sine:1.5.")
+    ],
+    depth: Annotated[int, typer.Option(min=0, help="Number of hidden layers.")],
+    x2: Annotated[
+        Path | None, typer.Option(help="Other inputs; --x1 again if left out.")
+    ] = None,
+    weight_std: Annotated[float, typer.Option(help="sigma_w of every layer.")] = 1.0,
+    bias_std: Annotated[float, typer.Option(help="sigma_b of every layer.")] = 0.0,
+    normalized: Annotated[
+        bool, typer.Option("--normalized", help="Scale to E phi(z)^2 = 1.")
+    ] = False,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Make a vector of every input.")
+    ] = False,
+    memory: Annotated[float, typer.Option(help="GiB beside the result.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Write the kernel of an infinitely wide network between the rows of files.
+
+    Every dense layer, the read-out among them, has weights of variance
+    weight_std^2 / fan-in and biases of variance bias_std^2, all trained, in the NTK
+    parameterization. The file has the keys nngp and, for the NTK, ntk; float64.
+    A file .npz with several arrays is written FILE.npz:KEY.
+    """
+    from widelimit.kernels.files import write_kernel_file
+
+    done = write_kernel_file(
+        kind.value,
+        x1,
+        x2,
+        out,
+        activation=activation,
+        depth=depth,
+        weight_std=weight_std,
+        bias_std=bias_std,
+        normalized=normalized,
+        flatten=flatten,
+        memory=memory,
+    )
+    if as_json:
+        _print_json(done)
+    else:
+        rows, columns = done["shape"]
+        typer.echo(
+            f"{' and '.join(done['keys'])}, {rows} x {columns}, in "
+            f"{done['seconds']:.1f} s: {done['out']}"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

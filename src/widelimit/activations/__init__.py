@@ -5,6 +5,7 @@ from widelimit.activations.base import AbstractActivation, Scaled
 from widelimit.activations.custom import Custom
 from widelimit.activations.error_function import GELU, Erf
 from widelimit.activations.logistic import Sigmoid, SiLU, Softplus, Tanh
+from widelimit.activations.names import activation_named
 from widelimit.activations.polynomial import Identity, Polynomial
 from widelimit.activations.rectifier import Abs, LeakyReLU, ReLU
 from widelimit.activations.waves import Cosine, Sine
@@ -26,5 +27,6 @@ __all__ = [
     "Sine",
     "Softplus",
     "Tanh",
+    "activation_named",
     "check_quadrature",
 ]

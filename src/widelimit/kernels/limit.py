@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float
 
-from widelimit._checks import check_one_of, check_positive, finite_inputs
+from widelimit._checks import check_memory, check_one_of, check_positive, finite_inputs
 from widelimit.kernels.inputs import input_moments, pair_bytes
 from widelimit.layers import AbstractLayer, Moments, Sequential
 
@@ -68,8 +68,8 @@ def limit_kernels(
 
     Raises:
         ValueError: If the inputs differ in shape, hold no rows or numbers that are not
-            finite, the network has no limit or does not fit them, or one row does not
-            fit into the memory.
+            finite, the network has no limit or does not fit them, or the result or a
+            single pair does not fit into the memory.
 
     Example:
         >>> import numpy as np
@@ -92,6 +92,13 @@ def limit_kernels(
             f"`x1.shape={a.shape}` and `x2.shape={b.shape}`."
         )
     network.output_shape(a.shape[1:])
+    check_memory(
+        caller,
+        len(a) * len(b) * a.dtype.itemsize * (2 if ntk else 1) + memory * GIB,
+        f"{len(a)} x {len(b)} kernels",
+        "Use fewer rows, `ntk=False` or `dtype='float32'`, or compute some rows of "
+        "`x1` at a time.",
+    )
     bytes_of_pair = pair_bytes(network, a.shape[1:], a.dtype.itemsize)
     side = _tile_side(caller, bytes_of_pair, memory, a.shape[1:], a.dtype.itemsize)
     with jax.enable_x64(dtype == "float64"):

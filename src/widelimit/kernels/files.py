@@ -1,0 +1,161 @@
+"""Kernels from files to a file, for users of any language."""
+
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from widelimit._checks import check_at_least, check_one_of
+from widelimit.activations import activation_named
+from widelimit.kernels.limit import limit_kernels
+from widelimit.layers import Parameterization
+from widelimit.networks import mlp
+
+FORMATS = (".npy", ".npz", ".csv")
+
+
+def write_kernel_file(
+    kind: str,
+    x1: Path,
+    x2: Path | None,
+    out: Path,
+    *,
+    activation: str,
+    depth: int,
+    weight_std: float = 1.0,
+    bias_std: float = 0.0,
+    normalized: bool = False,
+    flatten: bool = False,
+    memory: float = 1.0,
+) -> dict[str, Any]:
+    r"""Kernel of a multilayer perceptron between the rows of two files, as a file.
+
+    Every dense layer has weights of variance $\sigma_w^2 / \text{fan-in}$ and biases of
+    variance $\sigma_b^2$; the first covariance is
+    $\sigma_w^2 \langle x, x' \rangle / d + \sigma_b^2$, and all weights and biases are
+    trained, in the NTK parameterization.
+
+    Args:
+        kind: `"nngp"`, or `"ntk"`, which writes both kernels.
+        x1: File of inputs, one per row, as `read_rows` takes it.
+        x2: File of other inputs; `x1` again if `None`.
+        out: File to write, `.npz`, with the keys `nngp` and `ntk`, in float64.
+        activation: As `activation_named` reads it.
+        depth: Number of hidden layers.
+        weight_std: $\sigma_w$.
+        bias_std: $\sigma_b$; 0 leaves biases out.
+        normalized: Whether to scale the activation to $E\,\phi(z)^2 = 1$.
+        flatten: Whether to make a vector of every input.
+        memory: Budget in GiB, as in `limit_kernels`.
+
+    Returns:
+        `out`, `keys`, `shape` and `seconds`.
+
+    Raises:
+        ValueError: If a file or a number does not fit; nothing is then written.
+    """
+    started = time.monotonic()
+    check_one_of("write_kernel_file", "kind", kind, ("nngp", "ntk"))
+    check_at_least("write_kernel_file", "bias_std", bias_std, 0.0)
+    if out.suffix != ".npz":
+        raise ValueError(f"`write_kernel_file` needs `out` to end in .npz. Got {out}.")
+    if not out.parent.is_dir():
+        raise ValueError(
+            f"`write_kernel_file` needs a folder that exists. Got `out={out}`. Make "
+            f"{out.parent} first."
+        )
+    phi = activation_named(activation)
+    network = mlp(
+        depth=depth,
+        width=1,  # it plays no role
+        activation=phi.normalized() if normalized else phi,
+        weight_std=weight_std,
+        bias_std=bias_std or None,
+        parameterization=Parameterization.NTK,
+    )
+    rows = _rows_of(x1, flatten)
+    others = None if x2 is None else _rows_of(x2, flatten)
+    found = limit_kernels(network, rows, others, ntk=kind == "ntk", memory=memory)
+    arrays = {"nngp": found.nngp} | ({"ntk": found.ntk} if kind == "ntk" else {})
+    part = out.with_name(f".{out.name}.{os.getpid()}.npz")
+    try:
+        np.savez(part, **arrays)
+        part.replace(out)  # never half a file under its name
+    finally:
+        part.unlink(missing_ok=True)
+    return {
+        "out": str(out),
+        "keys": list(arrays),
+        "shape": list(found.nngp.shape),
+        "seconds": time.monotonic() - started,
+    }
+
+
+def _rows_of(path: Path, flatten: bool) -> np.ndarray:
+    rows = read_rows(path)
+    return rows.reshape(len(rows), -1) if flatten and rows.ndim > 1 else rows
+
+
+def read_rows(path: Path) -> np.ndarray:
+    """Numbers of a file, one input per row.
+
+    Args:
+        path: `.npy`; `.npz` with one array, or `FILE.npz:KEY`; or `.csv`, of numbers
+            separated by commas, with or without a line of names.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: If there is no such file or array, or it does not hold numbers.
+    """
+    name, key = str(path), None
+    if ".npz:" in name:
+        name, _, key = name.rpartition(":")
+    file = Path(name)
+    if file.suffix not in FORMATS:
+        raise ValueError(
+            f"`read_rows` needs a file of the kind {', '.join(FORMATS)}. Got {path}."
+        )
+    if not file.is_file():
+        raise ValueError(f"`read_rows` needs a file that exists. Got {path}.")
+    try:
+        if file.suffix == ".csv":
+            return _read_csv(file)
+        with file.open("rb") as handle:
+            loaded = np.load(handle, allow_pickle=False)
+            if file.suffix == ".npy":
+                return loaded
+            names = list(loaded.files)
+            if key is None and len(names) == 1:
+                key = names[0]
+            if key in names:
+                return loaded[key]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"`read_rows` needs numbers in {path}. Got: {error}"
+        ) from error
+    raise ValueError(
+        f"`read_rows` needs the name of one array. Got {path}, which holds "
+        f"{', '.join(names) or 'none'}. Write FILE.npz:KEY."
+    )
+
+
+def _read_csv(file: Path) -> np.ndarray:
+    with file.open(encoding="utf-8-sig") as lines:
+        first = lines.readline()
+    names = 0 if all(map(_is_number, first.split(","))) else 1
+    return np.loadtxt(
+        file, delimiter=",", skiprows=names, ndmin=2, encoding="utf-8-sig"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
