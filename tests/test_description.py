@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 
 import cases
 from oracles import unchecked
-from widelimit.activations import GELU, AbstractActivation, Erf, LeakyReLU, ReLU
+from widelimit.activations import (
+    GELU,
+    AbstractActivation,
+    Custom,
+    Erf,
+    LeakyReLU,
+    ReLU,
+)
 from widelimit.description import Description
 from widelimit.layers import (
     AbstractLayer,
@@ -20,6 +28,7 @@ from widelimit.layers import (
     Parameterization,
     Sequential,
 )
+from widelimit.networks import mlp
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
@@ -199,3 +208,9 @@ def test_non_finite_fields_do_not_go_to_json(bad):
 
     with pytest.raises(ValueError, match=f"needs finite numbers. Got {bad}"):
         AbstractShift(bad).to_json()
+
+
+def test_a_function_has_no_json():
+    network = mlp(depth=1, width=3, activation=Custom(jnp.tanh))
+    with pytest.raises(ValueError, match="`to_json` needs .* which JSON cannot hold"):
+        network.to_json()

@@ -26,7 +26,15 @@ class Description:
             Description.kinds[cls.__name__] = cls
 
     def to_json(self) -> str:
-        """The description as JSON text; `from_json` gives back an equal value."""
+        """The description as JSON text; `from_json` gives back an equal value.
+
+        Returns:
+            The text.
+
+        Raises:
+            ValueError: If the description holds a function, as `Custom` does, or a
+                number that is not finite.
+        """
         return json.dumps(_encode(self), allow_nan=False)
 
     @classmethod
@@ -74,7 +82,12 @@ def _encode(value: Any) -> Any:
         if not math.isfinite(value):
             raise ValueError(f"A description needs finite numbers. Got {value}.")
         return float(value)
-    return value
+    if value is None or isinstance(value, str | bool):
+        return value
+    raise ValueError(
+        "`to_json` needs a description of numbers, text and other descriptions. Got "
+        f"{value!r}, which JSON cannot hold. Rebuild such a network from your code."
+    )
 
 
 def _decode(value: Any) -> Any:
