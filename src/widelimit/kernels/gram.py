@@ -12,7 +12,16 @@ from jaxtyping import Array, ArrayLike, Float
 from widelimit._checks import finite_inputs
 from widelimit.activations.moments import gap as gap_of
 from widelimit.kernels.inputs import input_moments
-from widelimit.layers import AbstractLayer, Activation, Moments, Residual, Sequential
+from widelimit.layers import (
+    AbstractLayer,
+    Activation,
+    Moments,
+    Residual,
+    Scale,
+    Sequential,
+)
+from widelimit.layers.sequential import moments_through
+from widelimit.layers.weights import AbstractWeights
 
 
 class PopulationGram(eqx.Module):
@@ -107,17 +116,30 @@ def population_gram(
 def _matrices(network: AbstractLayer, x: Float[Array, "n *s"]):
     """`K^(H)`, and `K^(0)` with the features' second moments, position by position."""
     layers = network.layers if isinstance(network, Sequential) else (network,)
-    m = input_moments(network, x, x, per_layer=True)
-    kept = []
-    for number, layer in enumerate(layers):
-        m = layer.moments(m)
-        if number == 0 or isinstance(layer, Activation | Residual):
-            kept.append(_by_position(m))
-    if not m.ntk:
+    trained = [number for number, layer in enumerate(layers) if _trains(layer)]
+    if not trained:
         raise ValueError(
             f"`population_gram` needs a network with parameters. Got `{network}`."
         )
-    return m.ntk[-1], kept
+
+    def features(layer: AbstractLayer, m: Moments) -> tuple[Array, ...]:
+        return (_by_position(m),) if isinstance(layer, Activation | Residual) else ()
+
+    last = trained[-1]
+    m = input_moments(network, x, x, ntk=False)
+    start = layers[0].moments(m)  # du2019's K^(0) has the first layer's patches
+    m, kept = moments_through(layers[:last], m, features)
+    m, more = moments_through(layers[last:], m.replace(ntk=()), features)
+    assert m.ntk  # of the last trained layer alone
+    return m.ntk[-1], [_by_position(start), *kept, *more]
+
+
+def _trains(layer: AbstractLayer) -> bool:
+    if isinstance(layer, Sequential):
+        return any(map(_trains, layer.layers))
+    if isinstance(layer, Residual):
+        return _trains(layer.branch) or _trains(layer.shortcut or Scale(1.0))
+    return isinstance(layer, AbstractWeights)
 
 
 def _by_position(m: Moments) -> Float[Array, "n n p p"]:

@@ -1,6 +1,18 @@
 """Named builders of networks."""
 
+from widelimit.networks.du2019 import (
+    du2019_conv_resnet,
+    du2019_fully_connected,
+    du2019_resnet,
+)
 from widelimit.networks.mlp import mlp
 from widelimit.networks.zhu2022 import INITIALIZATIONS, zhu2022_network
 
-__all__ = ["INITIALIZATIONS", "mlp", "zhu2022_network"]
+__all__ = [
+    "INITIALIZATIONS",
+    "du2019_conv_resnet",
+    "du2019_fully_connected",
+    "du2019_resnet",
+    "mlp",
+    "zhu2022_network",
+]
