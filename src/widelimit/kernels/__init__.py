@@ -1,5 +1,7 @@
 """Kernels of networks, infinitely wide and finite."""
 
+from widelimit.kernels.empirical import empirical_ntk, empirical_ntk_block
+from widelimit.kernels.gram import PopulationGram, population_gram
 from widelimit.kernels.limit import (
     KernelPair,
     limit_block,
@@ -7,4 +9,13 @@ from widelimit.kernels.limit import (
     limit_moments,
 )
 
-__all__ = ["KernelPair", "limit_block", "limit_kernels", "limit_moments"]
+__all__ = [
+    "KernelPair",
+    "PopulationGram",
+    "empirical_ntk",
+    "empirical_ntk_block",
+    "limit_block",
+    "limit_kernels",
+    "limit_moments",
+    "population_gram",
+]

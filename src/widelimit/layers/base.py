@@ -3,9 +3,11 @@
 import abc
 from typing import Any, ClassVar
 
+import jax
 from jaxtyping import Array, Float, Key
 
 from widelimit.description import Description
+from widelimit.layers.gradients import Tap, inner_products, row_gradients
 from widelimit.layers.moments import Moments
 
 Shape = tuple[int, ...]
@@ -98,6 +100,60 @@ class AbstractLayer(Description, abc.ABC):
             The answer for the input.
         """
         return joint
+
+    def apply_tapped(
+        self, params: Params, x: Float[Array, "n *s"], tap: Tap
+    ) -> Float[Array, "n *t"]:
+        """`apply`, with `tap` between every layer that has parameters and the next.
+
+        Layers that hold others hand it on; one that has parameters but does not train
+        them leaves it out.
+
+        Args:
+            params: What `init` returned, or a trained version of it.
+            x: Inputs, one per row.
+            tap: Receives layer, parameters, inputs and outputs, and gives the outputs.
+
+        Returns:
+            Outputs, one per row.
+        """
+        y = self.apply(params, x)
+        return tap(self, params, x, y) if jax.tree.leaves(params) else y
+
+    def gradient_factors(
+        self,
+        params: Params,
+        x: Float[Array, "n *s"],
+        cotangents: Float[Array, "n o *t"],
+    ) -> Any:
+        r"""What inner products of gradients by the layer's parameters are made of.
+
+        Here these gradients themselves; a layer that knows their structure keeps less.
+
+        Args:
+            params: What `init` returned, or a trained version of it.
+            x: Inputs of the layer, one per row.
+            cotangents: Derivatives of the network's outputs by this layer's.
+
+        Returns:
+            A pytree of arrays with one entry per row.
+        """
+        return row_gradients(self.apply, params, x, cotangents)
+
+    def gradient_products(
+        self, one: Any, two: Any, *, output_axes: bool
+    ) -> Float[Array, "n m *o"]:
+        r"""Inner products of gradients by the layer's parameters: its share of the NTK.
+
+        Args:
+            one: `gradient_factors` of one batch.
+            two: `gradient_factors` of another.
+            output_axes: Whether to pair all outputs; else equal ones, and add these up.
+
+        Returns:
+            The products, `n m o o` or `n m`.
+        """
+        return inner_products(one, two, output_axes=output_axes)
 
     def __call__(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:
         """`apply`, so that a description serves as a function that is equal by value.

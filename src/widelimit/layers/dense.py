@@ -1,12 +1,14 @@
 """The fully-connected layer."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_at_least
 from widelimit.layers.base import Params, Shape
+from widelimit.layers.gradients import inner_products
 from widelimit.layers.moments import Moments
 from widelimit.layers.weights import AbstractWeights, Parameterization
 
@@ -72,6 +74,22 @@ class Dense(AbstractWeights):
                 "the `input_shape` of these inputs."
             )
         return self._scaled(jnp.matmul(x, weight), params, x.shape[-1])
+
+    def gradient_factors(
+        self, params: Params, x: Float[Array, "n d"], cotangents: Float[Array, "n o w"]
+    ) -> Any:
+        return x, cotangents
+
+    def gradient_products(
+        self, one: Any, two: Any, *, output_axes: bool
+    ) -> Float[Array, "n m *o"]:
+        """Products of inputs, and the bias's, times products of cotangents."""
+        (x1, g1), (x2, g2) = one, two
+        inputs = self.forward_scale(x1.shape[-1]) ** 2 * (x1 @ x2.T)
+        inputs = inputs + self.bias_factor**2
+        if output_axes:
+            inputs = inputs[:, :, None, None]
+        return inputs * inner_products(g1, g2, output_axes=output_axes)
 
     def moments(self, m: Moments) -> Moments:
         return self._random_linear(m, self.fan_in(m.shape), (self.features,))

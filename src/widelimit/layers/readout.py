@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_at_least, check_positive
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.gradients import Tap
 from widelimit.layers.moments import Moments
 
 
@@ -54,6 +55,11 @@ class Readout(AbstractLayer):
                 "`input_shape` of these inputs."
             )
         return self.scale / math.sqrt(x.shape[-1]) * jnp.matmul(x, signs)
+
+    def apply_tapped(
+        self, params: Params, x: Float[Array, "n d"], tap: Tap
+    ) -> Float[Array, "n o"]:
+        return self.apply(params, x)
 
     def moments(self, m: Moments) -> Moments:
         self._fan_in(m.shape)

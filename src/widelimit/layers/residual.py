@@ -6,6 +6,7 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.gradients import Tap
 from widelimit.layers.moments import Moments, add
 
 
@@ -71,6 +72,14 @@ class Residual(AbstractLayer):
         if self.shortcut is None:
             return x + y
         return self.shortcut.apply(params["shortcut"], x) + y
+
+    def apply_tapped(
+        self, params: Params, x: Float[Array, "n *s"], tap: Tap
+    ) -> Float[Array, "n *t"]:
+        y = self.branch.apply_tapped(params["branch"], x, tap)
+        if self.shortcut is None:
+            return x + y
+        return self.shortcut.apply_tapped(params["shortcut"], x, tap) + y
 
     def without_init(self, input_shape: Shape) -> "Residual":
         shortcut = self.shortcut

@@ -6,6 +6,7 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.gradients import Tap
 from widelimit.layers.moments import Moments
 
 
@@ -47,6 +48,13 @@ class Sequential(AbstractLayer):
     def apply(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:
         for layer, p in zip(self.layers, params, strict=True):
             x = layer.apply(p, x)
+        return x
+
+    def apply_tapped(
+        self, params: Params, x: Float[Array, "n *s"], tap: Tap
+    ) -> Float[Array, "n *t"]:
+        for layer, p in zip(self.layers, params, strict=True):
+            x = layer.apply_tapped(p, x, tap)
         return x
 
     def without_init(self, input_shape: Shape) -> "Sequential":

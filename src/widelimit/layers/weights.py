@@ -76,6 +76,14 @@ class AbstractWeights(AbstractLayer):
             return self.scale * self.weight_std / math.sqrt(fan_in)
         return self.scale
 
+    @property
+    def bias_factor(self) -> float:
+        """Factor in front of every bias in the forward pass; 0 if there is none."""
+        if self.bias_std is None:
+            return 0.0
+        ntk = self.parameterization is Parameterization.NTK
+        return self.scale * (self.bias_std if ntk else 1.0)
+
     def without_init(self: W, input_shape: Shape) -> W:
         if self.parameterization is Parameterization.NTK and self.bias_std is not None:
             return self  # the bias's factor cannot move into `scale`
@@ -116,8 +124,7 @@ class AbstractWeights(AbstractLayer):
         """Outputs, from the plain product of weights and inputs."""
         y = self.forward_scale(fan_in) * y
         if self.bias_std is not None:
-            ntk = self.parameterization is Parameterization.NTK
-            y = y + self.scale * (self.bias_std if ntk else 1.0) * params["bias"]
+            y = y + self.bias_factor * params["bias"]
         return y
 
     def _random_linear(self, m: Moments, fan_in: int, shape: Shape) -> Moments:
