@@ -5,8 +5,20 @@ from widelimit.bounds.du2019.architectures import (
     FullyConnected,
     Residual,
 )
+from widelimit.bounds.du2019.concentration import Concentration, theorem_d1
 from widelimit.bounds.du2019.constants import ActivationConstants, geometric_sum
 from widelimit.bounds.du2019.movement import WeightMovement, weight_movement
+from widelimit.bounds.du2019.norms import (
+    feature_norm_constant,
+    lemma_a1_width,
+    lemma_b1_width,
+    weight_norm_constant,
+)
+from widelimit.bounds.du2019.pairs import (
+    PairEigenvalues,
+    lemma_d1,
+    residual_gram_scale,
+)
 from widelimit.bounds.du2019.perturbation import (
     FeaturePerturbation,
     GramPerturbation,
@@ -17,13 +29,22 @@ from widelimit.bounds.du2019.perturbation import (
 __all__ = [
     "AbstractArchitecture",
     "ActivationConstants",
+    "Concentration",
     "FeaturePerturbation",
     "FullyConnected",
     "GramPerturbation",
+    "PairEigenvalues",
     "Residual",
     "WeightMovement",
+    "feature_norm_constant",
     "feature_perturbation",
     "geometric_sum",
     "gram_perturbation",
+    "lemma_a1_width",
+    "lemma_b1_width",
+    "lemma_d1",
+    "residual_gram_scale",
+    "theorem_d1",
     "weight_movement",
+    "weight_norm_constant",
 ]
