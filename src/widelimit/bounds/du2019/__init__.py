@@ -7,6 +7,7 @@ from widelimit.bounds.du2019.architectures import (
 )
 from widelimit.bounds.du2019.concentration import Concentration, theorem_d1
 from widelimit.bounds.du2019.constants import ActivationConstants, geometric_sum
+from widelimit.bounds.du2019.convergence import Convergence, guaranteed_decay
 from widelimit.bounds.du2019.movement import WeightMovement, weight_movement
 from widelimit.bounds.du2019.norms import (
     feature_norm_constant,
@@ -25,11 +26,13 @@ from widelimit.bounds.du2019.perturbation import (
     feature_perturbation,
     gram_perturbation,
 )
+from widelimit.bounds.du2019.theorems import theorem3_1, theorem4_1, theorem5_1
 
 __all__ = [
     "AbstractArchitecture",
     "ActivationConstants",
     "Concentration",
+    "Convergence",
     "FeaturePerturbation",
     "FullyConnected",
     "GramPerturbation",
@@ -40,10 +43,14 @@ __all__ = [
     "feature_perturbation",
     "geometric_sum",
     "gram_perturbation",
+    "guaranteed_decay",
     "lemma_a1_width",
     "lemma_b1_width",
     "lemma_d1",
     "residual_gram_scale",
+    "theorem3_1",
+    "theorem4_1",
+    "theorem5_1",
     "theorem_d1",
     "weight_movement",
     "weight_norm_constant",
