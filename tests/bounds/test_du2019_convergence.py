@@ -13,7 +13,7 @@ from widelimit.bounds.du2019 import (
     theorem5_1,
 )
 
-PROBLEM = dict(samples=7, depth=3, lambda_0=0.2, lambda_pair=0.3, delta=0.05)
+PROBLEM = dict(samples=7, depth=3, lambda_0=0.2, separation=0.3, delta=0.05)
 DENSE = pytest.mark.parametrize("theorem", [theorem3_1, theorem4_1])
 
 
@@ -110,7 +110,7 @@ def test_a_step_that_is_too_large_is_told(theorem):
 
 
 @DENSE
-@pytest.mark.parametrize("name", ["lambda_0", "lambda_pair"])
+@pytest.mark.parametrize("name", ["lambda_0", "separation"])
 @pytest.mark.parametrize("eigenvalue", [0.0, -1e-17])
 def test_eigenvalues_that_are_not_positive_fail_the_assumption(
     theorem, name, eigenvalue
@@ -184,7 +184,7 @@ def test_it_reads_as_text_and_as_json():
         (dict(delta=1.0), "`theorem5_1` needs `0 < delta < 1`. Got `delta=1.0`"),
         (dict(step_size=0.0), "finite `step_size > 0`. Got `step_size=0.0`"),
         (dict(lambda_0=math.nan), "finite numbers in `lambda_0`"),
-        (dict(lambda_pair=math.inf), "finite numbers in `lambda_pair`"),
+        (dict(separation=math.inf), "finite numbers in `separation`"),
         (dict(pixel_degree=-1.0), "`pixel_degree >= 0`"),
         (dict(labels=np.zeros(6)), r"`labels.shape=\(6,\)` and `samples=7`"),
         (dict(inputs=np.full((7, 2), np.nan)), "finite numbers in `inputs`"),

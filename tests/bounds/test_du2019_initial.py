@@ -103,7 +103,7 @@ D1 = dict(
     delta=0.1,
     moment_scale=120.0,
     mean_scale=70.0,
-    lambda_pair=0.4,
+    separation=0.4,
     branch_constants=[1.5, 0.3, 0.2, 0.4],
     skip_norms=[0.0, 1.0, 1.0, 0.5],
     patch_norm=3.0,
@@ -114,7 +114,7 @@ D1 = dict(
 def d1_recursion(noise):
     """The proof's two inequalities, layer by layer, in the unit sqrt(log / m)."""
     M, B, low, W = (
-        mpf(D1[k]) for k in ("moment_scale", "mean_scale", "lambda_pair", "patch_norm")
+        mpf(D1[k]) for k in ("moment_scale", "mean_scale", "separation", "patch_norm")
     )
     C1 = mpf(D1["branch_constants"][0])
     fresh_gram = mpmath.sqrt(16 * (1 + 2 * C1**2 / mpmath.sqrt(mpmath.pi)) * M**2)
@@ -177,7 +177,7 @@ def test_theorem_d1_by_hand_without_skips():
         delta=0.5,
         moment_scale=100.0,
         mean_scale=1e6,
-        lambda_pair=0.25,
+        separation=0.25,
         branch_constants=[2.0, 2.0, 2.0],
         skip_norms=[0.0, 0.0, 0.0],
     )
@@ -332,11 +332,11 @@ def test_the_scale_of_the_last_gram_is_a_square():
         return x + kappa / depth * w * x
 
     slope = (f(1.0) - f(0.0)) / 1.3
-    scale = du2019.residual_gram_scale(depth=depth, lambda_pair=low, c_lambda=c)
+    scale = du2019.residual_gram_scale(depth=depth, separation=low, c_lambda=c)
     np.testing.assert_allclose(scale, slope**2)
     printed = kappa / depth**2
     assert scale < 0.2 * printed
-    deep = du2019.residual_gram_scale(depth=2 * depth, lambda_pair=low, c_lambda=c)
+    deep = du2019.residual_gram_scale(depth=2 * depth, separation=low, c_lambda=c)
     np.testing.assert_allclose(scale / deep, 4)
 
 
@@ -348,8 +348,8 @@ EYE = np.eye(3)
     [
         (lambda: du2019.theorem_d1(**(D1 | dict(delta=0.0))), "`0 < delta < 1`"),
         (
-            lambda: du2019.theorem_d1(**(D1 | dict(lambda_pair=0.0))),
-            "`theorem_d1` needs a finite `lambda_pair > 0`",
+            lambda: du2019.theorem_d1(**(D1 | dict(separation=0.0))),
+            "`theorem_d1` needs a finite `separation > 0`",
         ),
         (
             lambda: du2019.theorem_d1(**(D1 | dict(skip_norms=[0.0]))),
@@ -385,7 +385,7 @@ EYE = np.eye(3)
             r"finite numbers in `layers\[0\]`",
         ),
         (
-            lambda: du2019.residual_gram_scale(depth=1, lambda_pair=0.1, c_lambda=0.1),
+            lambda: du2019.residual_gram_scale(depth=1, separation=0.1, c_lambda=0.1),
             "`depth >= 2`",
         ),
         (

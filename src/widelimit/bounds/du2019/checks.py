@@ -46,13 +46,13 @@ def divide(numerator: float, denominator: float) -> float:
 
 
 def eigenvalues(
-    caller: str, lambda_0: float, lambda_pair: float, number: str
+    caller: str, lambda_0: float, separation: float, number: str
 ) -> list[Assumption]:
     """Assumption 3.1, 4.1 or 5.1, by its number."""
     statement = f"> 0 (Assumption {number})"
     return [
         above_zero(caller, "lambda_0", lambda_0, f"lambda_0 {statement}"),
-        above_zero(caller, "lambda_pair", lambda_pair, f"lambda {statement}"),
+        above_zero(caller, "separation", separation, f"lambda {statement}"),
     ]
 
 

@@ -44,7 +44,7 @@ def theorem_d1(
     delta: float,
     moment_scale: float,
     mean_scale: float,
-    lambda_pair: float,
+    separation: float,
     branch_constants: Sequence[float],
     skip_norms: Sequence[float],
     patch_norm: float = 1.0,
@@ -86,7 +86,7 @@ def theorem_d1(
         delta: Probability $\delta$ of failure.
         moment_scale: $M$, with its factor 100.
         mean_scale: $B$, with its factor 100; without skip connections it plays no part.
-        lambda_pair: $\lambda$, the least eigenvalue of the covariances of pairs of
+        separation: $\lambda$, the least eigenvalue of the covariances of pairs of
             different inputs, over all pairs and layers $0, \dots, H - 1$.
         branch_constants: $C_1, \dots, C_H$.
         skip_norms: $A_1, \dots, A_H$; the first is 0, and not used.
@@ -117,7 +117,7 @@ def theorem_d1(
     for name, size in [("samples", samples), ("width", width), ("pixels", pixels)]:
         check_at_least(caller, name, size, 1)
     check_probability(caller, "delta", delta)
-    scales = {"moment_scale": moment_scale, "lambda_pair": lambda_pair}
+    scales = {"moment_scale": moment_scale, "separation": separation}
     for name, scale in (scales | {"patch_norm": patch_norm}).items():
         check_positive(caller, name, scale)
     check_at_least(caller, "mean_scale", mean_scale, 0)
@@ -128,7 +128,7 @@ def theorem_d1(
             f"`{caller}` needs one number per layer. Got `len(branch_constants)="
             f"{len(C)}` and `len(skip_norms)={len(A)}`. Begin with the first layer."
         )
-    W, M, B, low, p = patch_norm, moment_scale, mean_scale, lambda_pair, pixels
+    W, M, B, low, p = patch_norm, moment_scale, mean_scale, separation, pixels
     gram = A**2 + W * (2 * A * C * (1 + B * M / low**1.5) + C**2 * math.sqrt(M / low))
     factors = np.maximum(gram, A + C * (M / low) ** 1.5)[1:]
     first = M * max(

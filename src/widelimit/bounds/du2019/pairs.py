@@ -123,7 +123,7 @@ def lemma_d1(
     )
 
 
-def residual_gram_scale(*, depth: int, lambda_pair: float, c_lambda: float) -> float:
+def residual_gram_scale(*, depth: int, separation: float, c_lambda: float) -> float:
     r"""The factor $c_H$ of $K^{(H)}$, to which $\lambda_0$ is proportional.
 
     $$c_H = \frac{c_\lambda^2 \lambda^3}{H^2}, \qquad \lambda_0 \ge c_H\, c$$
@@ -135,7 +135,7 @@ def residual_gram_scale(*, depth: int, lambda_pair: float, c_lambda: float) -> f
 
     Args:
         depth: Number of hidden layers $H$, at least 2.
-        lambda_pair: $\lambda$ of Assumption 4.1.
+        separation: $\lambda$ of Assumption 4.1.
         c_lambda: $c_\lambda$.
 
     Returns:
@@ -155,9 +155,9 @@ def residual_gram_scale(*, depth: int, lambda_pair: float, c_lambda: float) -> f
     """
     caller = "residual_gram_scale"
     check_at_least(caller, "depth", depth, 2)
-    check_positive(caller, "lambda_pair", lambda_pair)
+    check_positive(caller, "separation", separation)
     check_positive(caller, "c_lambda", c_lambda)
-    return c_lambda**2 * lambda_pair**3 / depth**2
+    return c_lambda**2 * separation**3 / depth**2
 
 
 def _blocks(caller: str, name: str, gram, shape: tuple | None) -> np.ndarray:

@@ -23,7 +23,7 @@ def theorem3_1(
     samples: int,
     depth: int,
     lambda_0: float,
-    lambda_pair: float,
+    separation: float,
     delta: float,
     width: int | None = None,
     step_size: float | None = None,
@@ -53,8 +53,9 @@ def theorem3_1(
         samples: Inputs, $n$.
         depth: Number of hidden layers $H$.
         lambda_0: Least eigenvalue $\lambda_0$ of $K^{(H)}$ in Eq. (4).
-        lambda_pair: $\lambda$, the least eigenvalue of $K^{(h)}$ restricted to two
-            different inputs, over all pairs and all $h$ (Assumption 3.1).
+        separation: $\lambda$, the least eigenvalue of $K^{(h)}$ restricted to two
+            different inputs, over all pairs and all $h$ (Assumption 3.1):
+            `layer_separation` of `population_gram`.
         delta: Probability $\delta$ of failure.
         width: $m$, to be compared with the required one.
         step_size: $\eta$; the required one if left out.
@@ -92,10 +93,10 @@ def theorem3_1(
     check_probability(caller, "delta", delta)
     check_at_least(caller, "layer_factor", layer_factor, 1)
     assumptions = [
-        *eigenvalues(caller, lambda_0, lambda_pair, "3.1"),
+        *eigenvalues(caller, lambda_0, separation, "3.1"),
         *data(caller, samples, inputs, labels, label_bound),
     ]
-    n, H, zero, pair = logs(samples, depth, lambda_0, lambda_pair)
+    n, H, zero, pair = logs(samples, depth, lambda_0, separation)
     layers = depth * math.log(layer_factor)
     return assemble(
         caller,
@@ -120,7 +121,7 @@ def theorem4_1(
     samples: int,
     depth: int,
     lambda_0: float,
-    lambda_pair: float,
+    separation: float,
     delta: float,
     width: int | None = None,
     step_size: float | None = None,
@@ -145,7 +146,7 @@ def theorem4_1(
         samples: Inputs, $n$.
         depth: Number of hidden layers $H$, at least 2.
         lambda_0: Least eigenvalue $\lambda_0$ of $K^{(H)}$ in Eq. (5).
-        lambda_pair: $\lambda$, the least eigenvalue of $K^{(0)}$ restricted to two
+        separation: $\lambda$, the least eigenvalue of $K^{(0)}$ restricted to two
             different inputs, over all pairs (Assumption 4.1).
         delta: Probability $\delta$ of failure.
         width: $m$, to be compared with the required one.
@@ -176,7 +177,7 @@ def theorem4_1(
     check_sizes(caller, samples=samples, depth=depth, steps=steps)
     check_at_least(caller, "depth", depth, 2)
     check_probability(caller, "delta", delta)
-    n, H, zero, _ = logs(samples, depth, lambda_0, lambda_pair)
+    n, H, zero, _ = logs(samples, depth, lambda_0, separation)
     first = 2 * H if repaired else 0.0  # what counting the first layer costs
     return assemble(
         caller,
@@ -188,7 +189,7 @@ def theorem4_1(
         step=zero + 2 * H - 2 * n - first,
         factors=(),
         assumptions=[
-            *eigenvalues(caller, lambda_0, lambda_pair, "4.1"),
+            *eigenvalues(caller, lambda_0, separation, "4.1"),
             *data(caller, samples, inputs, labels, label_bound),
         ],
         lambda_0=lambda_0,
@@ -205,7 +206,7 @@ def theorem5_1(
     depth: int,
     pixels: int,
     lambda_0: float,
-    lambda_pair: float,
+    separation: float,
     delta: float,
     width: int | None = None,
     step_size: float | None = None,
@@ -234,8 +235,9 @@ def theorem5_1(
         depth: Number of hidden layers $H$, at least 2.
         pixels: Pixels, $p$.
         lambda_0: Least eigenvalue $\lambda_0$ of $K^{(H)}$ in Eq. (6).
-        lambda_pair: $\lambda$, the least eigenvalue of $K^{(0)}$ restricted to two
-            different inputs, a matrix of size $2p$, over all pairs (Assumption 5.1).
+        separation: $\lambda$, the least eigenvalue of $K^{(0)}$ restricted to two
+            different inputs, a matrix of size $2p$, over all pairs (Assumption 5.1). It
+            is zero where patches have fewer than $2p$ entries.
         delta: Probability $\delta$ of failure.
         width: $m$, to be compared with the required one.
         step_size: $\eta$; the required one if left out.
@@ -267,7 +269,7 @@ def theorem5_1(
     check_at_least(caller, "depth", depth, 2)
     check_at_least(caller, "pixel_degree", pixel_degree, 0)
     check_probability(caller, "delta", delta)
-    n, H, zero, _ = logs(samples, depth, lambda_0, lambda_pair)
+    n, H, zero, _ = logs(samples, depth, lambda_0, separation)
     image = pixel_degree * math.log(pixels)
     first = 2 * H if repaired else 0.0  # what counting the first layer costs
     radius = 2 * n - 2 * zero if repaired else 4 * n - 4 * zero - 2 * H
@@ -281,7 +283,7 @@ def theorem5_1(
         step=zero + 2 * H - 2 * n - first - image,
         factors=(f"poly(p), read as p^{pixel_degree:g}",),
         assumptions=[
-            *eigenvalues(caller, lambda_0, lambda_pair, "5.1"),
+            *eigenvalues(caller, lambda_0, separation, "5.1"),
             *data(caller, samples, inputs, labels, label_bound),
         ],
         lambda_0=lambda_0,
