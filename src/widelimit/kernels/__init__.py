@@ -1,6 +1,8 @@
 """Kernels of networks, infinitely wide and finite."""
 
 from widelimit.kernels.empirical import empirical_ntk, empirical_ntk_block
+from widelimit.kernels.empirical_moments import empirical_moments
+from widelimit.kernels.empirical_nngp import empirical_nngp, empirical_nngp_block
 from widelimit.kernels.gram import PopulationGram, population_gram
 from widelimit.kernels.limit import (
     KernelPair,
@@ -12,6 +14,9 @@ from widelimit.kernels.limit import (
 __all__ = [
     "KernelPair",
     "PopulationGram",
+    "empirical_moments",
+    "empirical_nngp",
+    "empirical_nngp_block",
     "empirical_ntk",
     "empirical_ntk_block",
     "limit_block",

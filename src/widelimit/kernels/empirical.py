@@ -1,7 +1,5 @@
 """The tangent kernel of a finite network."""
 
-import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +7,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from widelimit._checks import check_positive, finite_inputs
-from widelimit.kernels.empirical_tiles import assemble
-from widelimit.kernels.empirical_work import Work, work_for
-from widelimit.layers import AbstractLayer, Params, Shape
+from widelimit._checks import check_positive
+from widelimit.kernels.empirical_checks import check_params, input_pair, params_dtype
+from widelimit.kernels.empirical_tiles import GIB, in_tiles
+from widelimit.kernels.empirical_work import work_for
+from widelimit.layers import AbstractLayer, Params
 
-GIB = 2**30
 Network = AbstractLayer | Callable[[Any, Any], Any]
 
 
@@ -102,17 +100,8 @@ def empirical_ntk(
             budget=memory * GIB,
         )
         axes = (work.outputs, work.outputs) if output_axes else ()
-        shape = (work.layers, n, m, *axes)
-        _check_memory(caller, work, shape, a.dtype.itemsize, memory)
-        result = np.empty(shape, a.dtype)
-        assemble(work, a, b, work.side(memory * GIB), result)
-    if not np.isfinite(result).all():
-        raise ValueError(
-            f"`{caller}` needs parameters and inputs whose gradients are finite. Got "
-            "NaN or infinite entries in the kernel. Check the parameters for NaN, or "
-            "use float64 if they overflow."
-        )
-    return result if per_layer else result[0]
+        kernel = in_tiles(caller, work, a, b, axes, memory)
+    return kernel if per_layer else kernel[0]
 
 
 def empirical_ntk_block(
@@ -152,111 +141,3 @@ def empirical_ntk_block(
     two = one if x2 is None else work.factors(x2)
     kernel = work.products(one, two, x2 is None)
     return kernel if per_layer else kernel[0]
-
-
-def _check_memory(
-    caller: str, work: Work, shape: Shape, size: int, memory: float
-) -> None:
-    if work.least > memory * GIB:
-        raise ValueError(
-            f"`{caller}` needs {work.least / GIB:.3g} GiB for one pair of inputs. Got "
-            f"`memory={memory}`. Give more, or ask for fewer outputs at a time."
-        )
-    needed = math.prod(shape) * size / GIB
-    if needed > memory:
-        axes = len(shape) > 3
-        raise ValueError(
-            f"`{caller}` needs {needed:.3g} GiB for a kernel of shape {shape}. Got "
-            f"`memory={memory}`. Give more, pass fewer rows at a time"
-            f"{', or leave out `output_axes`' if axes else ''}."
-        )
-
-
-def params_dtype(caller: str, params: Params) -> str:
-    """The one type of all parameters.
-
-    Args:
-        caller: Function to name.
-        params: The parameters.
-
-    Returns:
-        `"float32"` or `"float64"`.
-
-    Raises:
-        ValueError: If they are of another type, or of several.
-    """
-    found = sorted({str(getattr(p, "dtype", type(p))) for p in jax.tree.leaves(params)})
-    if found not in (["float32"], ["float64"]):
-        raise ValueError(
-            f"`{caller}` needs parameters that are arrays, all in float32 or all in "
-            f"float64. Got {', '.join(found) or 'none'}. Convert them, or close the "
-            "function over those that are not trained."
-        )
-    return found[0]
-
-
-def check_params(
-    caller: str, network: AbstractLayer, params: Params, shape: Shape
-) -> None:
-    """Raise unless parameters have the structure that `network.init` gives them.
-
-    Args:
-        caller: Function to name.
-        network: The network.
-        params: The parameters.
-        shape: Shape of one input.
-
-    Raises:
-        ValueError: If they do not, naming the first that does not fit.
-    """
-    cure = f"Make them with `network.init(key, {shape})`, as these inputs need."
-    tree, shapes = _initial(network, shape)
-    if jax.tree.structure(params) != tree:
-        raise ValueError(
-            f"`{caller}` needs the parameters of its network. Got another structure, "
-            f"{jax.tree.structure(params)} for {tree}. {cure}"
-        )
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    for (path, leaf), wanted in zip(leaves, shapes, strict=True):
-        if leaf.shape != wanted:
-            name = f"params{jax.tree_util.keystr(path)}"
-            raise ValueError(
-                f"`{caller}` needs `{name}.shape={wanted}`, as the network has for "
-                f"inputs of shape {shape}. Got `{name}.shape={leaf.shape}`. {cure}"
-            )
-
-
-@functools.lru_cache(maxsize=256)
-def _initial(network: AbstractLayer, shape: Shape):
-    params = jax.eval_shape(lambda key: network.init(key, shape), jax.random.key(0))
-    leaves, tree = jax.tree.flatten(params)
-    return tree, tuple(leaf.shape for leaf in leaves)
-
-
-def input_pair(
-    caller: str, x1: ArrayLike, x2: ArrayLike | None, dtype: str
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Both inputs as arrays of finite numbers.
-
-    Args:
-        caller: Function to name.
-        x1: Inputs, one per row.
-        x2: The like, or `None`.
-        dtype: Their type.
-
-    Returns:
-        Both, or the first and `None`.
-
-    Raises:
-        ValueError: If they have no rows, other numbers, or shapes that differ.
-    """
-    a = finite_inputs(caller, "x1", x1, dtype)
-    if x2 is None:
-        return a, None
-    b = finite_inputs(caller, "x2", x2, dtype)
-    if a.shape[1:] != b.shape[1:]:
-        raise ValueError(
-            f"`{caller}` needs `x1` and `x2` with the same features. Got "
-            f"`x1.shape={a.shape}` and `x2.shape={b.shape}`."
-        )
-    return a, b

@@ -174,40 +174,44 @@ def _cost(f, shapes, row) -> Cost:
     return cost_of(f, jax.tree.unflatten(tree, leaves), row)
 
 
-def _precisely():
-    """Matrix products in the type of their factors, which some devices would round."""
+def precisely():
+    """Matrix products in the type of their factors, which some devices would round.
+
+    Returns:
+        A context manager.
+    """
     return jax.default_matmul_precision("highest")
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _layer_factors(network, params, x):
-    with _precisely():
+    with precisely():
         return network_factors(network, params, x)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _layer_products(one, two, outputs, output_axes, per_layer, same):
-    with _precisely():
+    with precisely():
         blocks = factor_products(one, two, output_axes=output_axes)
     return _finished(blocks, outputs, output_axes, per_layer, same)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _jacobians(f, params, x):
-    with _precisely():
+    with precisely():
         return row_jacobians(f, params, x)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _contracted(one, two, outputs, output_axes, per_layer, same):
-    with _precisely():
+    with precisely():
         block = contracted(one, two, output_axes=output_axes)
     return _finished((block,), outputs, output_axes, per_layer, same)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8))
 def _multiplied(f, params, x1, x2, columns, outputs, output_axes, per_layer, same):
-    with _precisely():
+    with precisely():
         block = multiplied(f, params, x1, x2, output_axes=output_axes, columns=columns)
     return _finished((block,), outputs, output_axes, per_layer, same)
 
@@ -226,16 +230,25 @@ def _finished(
         kernel = functools.reduce(jnp.add, blocks)[None]
     if not output_axes:
         kernel = kernel / outputs
-    if not same:
-        return kernel
-    # Rounding may depend on the side of the diagonal: the upper one decides.
-    n = kernel.shape[1]
-    order = jnp.arange(n)
-    if output_axes:
-        order = order[:, None] * outputs + jnp.arange(outputs)
-        above = order[:, None, :, None] <= order[None, :, None, :]
-        swapped = kernel.transpose(0, 2, 1, 4, 3)
-    else:
+    return mirrored(kernel, outputs) if same else kernel
+
+
+def mirrored(
+    kernel: Float[Array, "h n n *o"], outputs: int
+) -> Float[Array, "h n n *o"]:
+    """A symmetric kernel made so to the last bit: its upper triangle decides.
+
+    Args:
+        kernel: The kernel, layers in front.
+        outputs: Length of its axes of outputs, if it has some.
+
+    Returns:
+        The same up to rounding.
+    """
+    order = jnp.arange(kernel.shape[1])
+    if kernel.ndim == 3:
         above = order[:, None] <= order[None, :]
-        swapped = kernel.transpose(0, 2, 1)
-    return jnp.where(above, kernel, swapped)
+        return jnp.where(above, kernel, kernel.transpose(0, 2, 1))
+    order = order[:, None] * outputs + jnp.arange(outputs)
+    above = order[:, None, :, None] <= order[None, :, None, :]
+    return jnp.where(above, kernel, kernel.transpose(0, 2, 1, 4, 3))

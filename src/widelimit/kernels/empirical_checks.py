@@ -1,0 +1,100 @@
+"""Checks of what functions of finite networks are given."""
+
+import functools
+
+import jax
+import numpy as np
+from jaxtyping import ArrayLike
+
+from widelimit._checks import finite_inputs
+from widelimit.layers import AbstractLayer, Params, Shape
+
+
+def params_dtype(caller: str, params: Params) -> str:
+    """The one type of all parameters.
+
+    Args:
+        caller: Function to name.
+        params: The parameters.
+
+    Returns:
+        `"float32"` or `"float64"`.
+
+    Raises:
+        ValueError: If they are of another type, or of several.
+    """
+    found = sorted({str(getattr(p, "dtype", type(p))) for p in jax.tree.leaves(params)})
+    if found not in (["float32"], ["float64"]):
+        raise ValueError(
+            f"`{caller}` needs parameters that are arrays, all in float32 or all in "
+            f"float64. Got {', '.join(found) or 'none'}. Convert them, or close the "
+            "function over those that are not trained."
+        )
+    return found[0]
+
+
+def check_params(
+    caller: str, network: AbstractLayer, params: Params, shape: Shape
+) -> None:
+    """Raise unless parameters have the structure that `network.init` gives them.
+
+    Args:
+        caller: Function to name.
+        network: The network.
+        params: The parameters.
+        shape: Shape of one input.
+
+    Raises:
+        ValueError: If they do not, naming the first that does not fit.
+    """
+    cure = f"Make them with `network.init(key, {shape})`, as these inputs need."
+    tree, shapes = _initial(network, shape)
+    if jax.tree.structure(params) != tree:
+        raise ValueError(
+            f"`{caller}` needs the parameters of its network. Got another structure, "
+            f"{jax.tree.structure(params)} for {tree}. {cure}"
+        )
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    for (path, leaf), wanted in zip(leaves, shapes, strict=True):
+        if leaf.shape != wanted:
+            name = f"params{jax.tree_util.keystr(path)}"
+            raise ValueError(
+                f"`{caller}` needs `{name}.shape={wanted}`, as the network has for "
+                f"inputs of shape {shape}. Got `{name}.shape={leaf.shape}`. {cure}"
+            )
+
+
+@functools.lru_cache(maxsize=256)
+def _initial(network: AbstractLayer, shape: Shape):
+    params = jax.eval_shape(lambda key: network.init(key, shape), jax.random.key(0))
+    leaves, tree = jax.tree.flatten(params)
+    return tree, tuple(leaf.shape for leaf in leaves)
+
+
+def input_pair(
+    caller: str, x1: ArrayLike, x2: ArrayLike | None, dtype: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Both inputs as arrays of finite numbers.
+
+    Args:
+        caller: Function to name.
+        x1: Inputs, one per row.
+        x2: The like, or `None`.
+        dtype: Their type.
+
+    Returns:
+        Both, or the first and `None`.
+
+    Raises:
+        ValueError: If they have no rows, other numbers, or shapes that differ.
+    """
+    a = finite_inputs(caller, "x1", x1, dtype)
+    if x2 is None:
+        return a, None
+    b = finite_inputs(caller, "x2", x2, dtype)
+    if a.shape[1:] != b.shape[1:]:
+        raise ValueError(
+            f"`{caller}` needs `x1` and `x2` with the same features. Got "
+            f"`x1.shape={a.shape}` and `x2.shape={b.shape}`."
+        )
+    return a, b
