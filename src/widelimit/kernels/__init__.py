@@ -10,10 +10,12 @@ from widelimit.kernels.limit import (
     limit_kernels,
     limit_moments,
 )
+from widelimit.kernels.sampled import SampledKernels, sampled_kernels
 
 __all__ = [
     "KernelPair",
     "PopulationGram",
+    "SampledKernels",
     "empirical_moments",
     "empirical_nngp",
     "empirical_nngp_block",
@@ -23,4 +25,5 @@ __all__ = [
     "limit_kernels",
     "limit_moments",
     "population_gram",
+    "sampled_kernels",
 ]

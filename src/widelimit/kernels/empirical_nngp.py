@@ -69,7 +69,7 @@ def empirical_nngp(
             lambda one, two, same: _covariance(network, one, two, same)[None],
             1,
             1,
-            row=_bytes_of_row(network, a.shape[1:], dtype),
+            row=bytes_of_row(network, a.shape[1:], dtype),
             pair=3 * a.dtype.itemsize,
         )
         return in_tiles(caller, work, a, b, (), memory)[0]
@@ -143,8 +143,17 @@ def _covariance(network, one, two, same):
 
 
 @functools.lru_cache(maxsize=256)
-def _bytes_of_row(network: AbstractLayer, shape: Shape, dtype: str) -> int:
-    """Bytes of what one row makes on the way to the last layer."""
+def bytes_of_row(network: AbstractLayer, shape: Shape, dtype: str) -> int:
+    """Bytes of what one row makes on the way to the last layer.
+
+    Args:
+        network: The network.
+        shape: Shape of one input.
+        dtype: Type of its numbers.
+
+    Returns:
+        The bytes.
+    """
     arrays = []
 
     def count(layer, params, x, y):

@@ -1,0 +1,135 @@
+"""Averages of finite networks' kernels over their random initialisation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from finite_cases import DIRECT, NTK
+
+from oracles import unchecked
+from widelimit.activations import Sine, Tanh
+from widelimit.kernels import (
+    empirical_nngp,
+    empirical_ntk,
+    limit_kernels,
+    sampled,
+    sampled_kernels,
+)
+from widelimit.layers import (
+    Activation,
+    Dense,
+    Readout,
+    Residual,
+    Scale,
+    Sequential,
+)
+from widelimit.networks import mlp
+
+WIDTH = 96
+X = np.random.default_rng(5).standard_normal((5, 3))
+SMALL = Sequential(
+    (Dense(4, 1.2, 0.3), Activation(Sine()), Dense(2, 0.9, None, 1.0, NTK))
+)
+
+WIDE = {
+    "dense": mlp(
+        depth=2,
+        width=WIDTH,
+        outputs=2,
+        activation=Tanh(),
+        weight_std=1.4,
+        bias_std=0.4,
+        parameterization=NTK,
+    ),
+    # du2019's form: features keep a mean, as the branch is added behind it.
+    "residual": Sequential(
+        (
+            Dense(WIDTH, 0.8, parameterization=DIRECT),
+            Activation(Sine(1.1)),
+            Residual(
+                Sequential(
+                    (
+                        Dense(WIDTH, 1.2, 0.3, parameterization=NTK),
+                        Activation(Tanh()),
+                        Scale(0.7),
+                    )
+                )
+            ),
+            Dense(WIDTH, 1.1, parameterization=NTK),
+            Activation(Sine()),
+            Readout(),
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["dense", pytest.param("residual", marks=pytest.mark.slow)]
+)
+def test_wide_networks_average_to_the_limit(name, getkey):
+    network = WIDE[name]
+    x2 = None if name == "dense" else X[1:]
+    found = sampled_kernels(network, X, x2, draws=400, key=getkey(), dtype="float32")
+    limit = limit_kernels(network, X, x2)
+    for kernel in ("nngp", "ntk"):
+        value, expected = getattr(found, kernel), getattr(limit, kernel)
+        error = getattr(found, f"{kernel}_error")
+        size = np.abs(expected).max()
+        assert 1e-3 < (error / size).max() < 0.05  # neither vacuous nor too small
+        assert (abs(value - expected) <= 5 * error + size / WIDTH).all()
+
+
+def outer(network, params, x):
+    """Mean over outputs of the products of their values."""
+    y = np.asarray(network.apply(params, jnp.asarray(x)))
+    return y @ y.T / y.shape[1]
+
+
+@pytest.mark.parametrize("ends", ["dense", "activation"])
+def test_means_and_errors_are_those_of_draws_one_by_one(ends, getkey):
+    network = SMALL if ends == "dense" else Sequential(SMALL.layers[:2])
+    nngp = empirical_nngp if ends == "dense" else outer
+    key, draws = getkey(), 23  # in chunks of two
+    keys = jnp.stack([jax.random.fold_in(key, i) for i in range(draws)])
+    many = jax.jit(jax.vmap(lambda key: network.init(key, (3,))))(keys)
+    each = [jax.tree.map(lambda p, i=i: p[i], many) for i in range(draws)]
+    found = sampled_kernels(network, X, draws=draws, key=key, ntk=ends == "dense")
+    assert found.draws == draws and (found.ntk is None) == (ends != "dense")
+    for kernel, one in {"nngp": nngp, "ntk": empirical_ntk}.items():
+        value, error = getattr(found, kernel), getattr(found, f"{kernel}_error")
+        if value is None:
+            continue
+        values = [one(network, params, X) for params in each]
+        np.testing.assert_allclose(value, np.mean(values, 0), rtol=1e-11)
+        expected = np.std(values, 0, ddof=1) / np.sqrt(draws)
+        np.testing.assert_allclose(error, expected, rtol=1e-9)
+        np.testing.assert_array_equal(value, value.T)
+
+
+def test_the_number_of_devices_and_rounds_changes_no_bit(getkey, monkeypatch):
+    rounds, chunks = [], sampled._chunks
+    monkeypatch.setattr(sampled, "_chunks", lambda *a: rounds.append(a) or chunks(*a))
+    rest = jnp.asarray(X), jnp.asarray(X[:2]), 37, getkey(), True
+    one = sampled._moments(SMALL, *rest, 2.0**20, 1)
+    two = sampled._moments(SMALL, *rest, 1e4, 2)  # bytes that call for rounds
+    assert len(rounds) == 4 and len(jax.devices()) == 2
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("`draws >= 2`. Got `draws=1`", {"draws": 1}),
+        ("`dtype` to be one of", {"dtype": "float16"}),
+        ("for one draw. Got `memory=1e-07`", {"memory": 1e-7}),
+        ("finite `memory > 0`", {"memory": -1.0}),
+        (r"`x2.shape=\(5, 2\)`", {"x2": X[:, 1:]}),
+        ("finite numbers in `x2`", {"x2": X + np.inf}),
+        ("finite outputs and gradients", {"x1": 1e300 * X}),
+        ("inputs that are vectors", {"x1": X[..., None]}),
+    ],
+)
+def test_bad_input_is_refused(message, options, getkey):
+    options = {"x1": X, "draws": 23, "key": getkey()} | options
+    with unchecked(), pytest.raises(ValueError, match=message):
+        sampled_kernels(SMALL, **options)
