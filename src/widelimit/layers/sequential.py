@@ -1,5 +1,6 @@
 """Layers one after another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -72,45 +73,12 @@ class Sequential(AbstractLayer):
         return any(layer.independent for layer in self.layers)
 
     def moments(self, m: Moments) -> Moments:
-        start = 0
-        while start < len(self.layers):
-            period, times = self._repeated(start)
-            block = self.layers[start : start + period]
-            m = _through(block, m)
-            start += period
-            if times < 3:
-                continue
-            once = jax.eval_shape(lambda m, block=block: _through(block, m), m)
-            if not _same_structure(m, once):  # as if every layer keeps its own block
-                continue
-            # One program for all: compiling a hundred copies takes minutes.
-            m, _ = jax.lax.scan(
-                lambda m, _, block=block: (_through(block, m), None),
-                m,
-                length=times - 1,
-            )
-            start += period * (times - 1)
-        return m
+        return moments_through(self.layers, m)[0]
 
     def needs_joint(self, joint: bool) -> bool:
         for layer in reversed(self.layers):
             joint = layer.needs_joint(joint)
         return joint
-
-    def _repeated(self, start: int) -> tuple[int, int]:
-        """Length of the group of layers repeated from `start`, and how often."""
-        best = (1, 1)
-        for period in range(1, (len(self.layers) - start) // 2 + 1):
-            group = self.layers[start : start + period]
-            times = 1
-            while (
-                self.layers[start + times * period : start + (times + 1) * period]
-                == group
-            ):
-                times += 1
-            if times > 1 and times * period > best[0] * best[1]:
-                best = (period, times)
-        return best
 
     def input_shapes(self, input_shape: Shape) -> tuple[Shape, ...]:
         """Shape of one input of each layer."""
@@ -120,10 +88,55 @@ class Sequential(AbstractLayer):
         return tuple(shapes)
 
 
-def _through(layers: tuple[AbstractLayer, ...], m: Moments) -> Moments:
-    for layer in layers:
-        m = layer.moments(m)
-    return m
+def moments_through(
+    layers: tuple[AbstractLayer, ...],
+    m: Moments,
+    collect: Callable[[AbstractLayer, Moments], tuple[Array, ...]] = lambda *_: (),
+) -> tuple[Moments, list[Array]]:
+    """Moments behind several layers, equal groups of which are one compiled loop.
+
+    Args:
+        layers: The layers, in the order in which an input meets them.
+        m: Moments of the input.
+        collect: What to keep of a layer and the moments behind it.
+
+    Returns:
+        The moments of the output, and what was kept, in the order of the layers.
+    """
+    start, kept = 0, []
+    while start < len(layers):
+        period, times = _repeated(layers, start)
+        group = layers[start : start + period]
+
+        def step(m: Moments, group=group) -> tuple[Moments, list[Array]]:
+            own = []
+            for layer in group:
+                m = layer.moments(m)
+                own += collect(layer, m)
+            return m, own
+
+        m, own = step(m)
+        kept += own
+        start += period
+        if times < 3 or not _same_structure(m, jax.eval_shape(step, m)[0]):
+            continue  # it changes, as where every layer keeps a kernel of its own
+        # One program for all: compiling a hundred copies takes minutes.
+        m, stacks = jax.lax.scan(lambda m, _, step=step: step(m), m, length=times - 1)
+        kept += [stack[k] for k in range(times - 1) for stack in stacks]
+        start += period * (times - 1)
+    return m, kept
+
+
+def _repeated(layers: tuple[AbstractLayer, ...], start: int) -> tuple[int, int]:
+    """Length of the group of layers that repeats from `start`, and how often it is."""
+    best = (1, 1)
+    for period in range(1, (len(layers) - start) // 2 + 1):
+        group, times = layers[start : start + period], 1
+        while layers[start + times * period :][:period] == group:
+            times += 1
+        if times > 1 and times * period > best[0] * best[1]:
+            best = (period, times)
+    return best
 
 
 def _same_structure(m: Moments, other: Moments) -> bool:
