@@ -1,0 +1,156 @@
+"""Windows that slide over positions, as in convolution and pooling."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from widelimit._checks import check_at_least, check_one_of
+
+PADDINGS = ("zero", "circular", "valid")
+
+
+@dataclass(frozen=True)
+class Windows:
+    r"""Windows of one size at regular steps.
+
+    Along an axis of length $n$, window $l$ of size $w$ holds the entries
+    $l s - a + \delta$, $\delta = 0, \dots, w - 1$, with $s$ the stride. There are
+
+    - `"valid"`: $\lfloor (n - w) / s \rfloor + 1$ windows, and $a = 0$; none reaches
+      over an end, and what is left over on the right is in none;
+    - `"zero"`, `"circular"`: $r = \lceil n / s \rceil$ windows, and
+      $a = \lfloor \max((r - 1) s + w - n, 0) / 2 \rfloor$, as `"SAME"` of `jax.lax`.
+      Entries beyond the ends are zero, or wrap around. At stride 1 the window of entry
+      $l$ goes from $l - \lfloor (w - 1) / 2 \rfloor$ to $l + \lfloor w / 2 \rfloor$:
+      an even one reaches further to the right. Longer strides shift the windows by
+      amounts that depend on $n$: three entries at stride 2 start at entry $-1$ if $n$
+      is odd, at 0 if it is even.
+
+    Attributes:
+        caller: The layer, for messages.
+        shape: Size along each position axis.
+        strides: Step along each.
+        padding: `"valid"`, `"zero"` or `"circular"`.
+    """
+
+    caller: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: str
+
+    def __post_init__(self) -> None:
+        check_one_of(self.caller, "padding", self.padding, PADDINGS)
+        if len(self.shape) not in (1, 2):
+            raise ValueError(
+                f"`{self.caller}` needs a `window` along one axis or two. Got "
+                f"`window={self.shape}`."
+            )
+        if len(self.strides) != len(self.shape):
+            raise ValueError(
+                f"`{self.caller}` needs one stride for each axis of its window. Got "
+                f"`strides={self.strides}` and `window={self.shape}`."
+            )
+        for name, values in (("window", self.shape), ("strides", self.strides)):
+            for value in values:
+                check_at_least(self.caller, f"min({name})", value, 1)
+
+    @property
+    def size(self) -> int:
+        """Number of entries in one window."""
+        return math.prod(self.shape)
+
+    def positions(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """How many windows there are along each axis.
+
+        Args:
+            input_shape: Shape of one input, channels last.
+
+        Returns:
+            The numbers.
+
+        Raises:
+            ValueError: If the input has other axes, or a valid window does not fit.
+        """
+        axes = len(self.shape)
+        if len(input_shape) != axes + 1:
+            raise ValueError(
+                f"`{self.caller}` with `window={self.shape}` needs inputs with {axes} "
+                f"position {'axes' if axes > 1 else 'axis'} and channels last. Got "
+                f"`input_shape={input_shape}`."
+            )
+        lengths = input_shape[:-1]
+        if self.padding != "valid":
+            return tuple(-(-n // s) for n, s in zip(lengths, self.strides, strict=True))
+        if any(w > n for w, n in zip(self.shape, lengths, strict=True)):
+            raise ValueError(
+                f"`{self.caller}` needs inputs no smaller than its window if "
+                f'`padding="valid"`. Got `input_shape={input_shape}` and `window='
+                f'{self.shape}`. Pad with `"zero"` or `"circular"`.'
+            )
+        return tuple(
+            (n - w) // s + 1
+            for n, w, s in zip(lengths, self.shape, self.strides, strict=True)
+        )
+
+    def margin(self, axis: int, length: int) -> tuple[int, int]:
+        """Entries missing before and after an axis of one length."""
+        w, s = self.shape[axis], self.strides[axis]
+        if self.padding == "valid":
+            return 0, 0
+        missing = max((-(-length // s) - 1) * s + w - length, 0)
+        return missing // 2, missing - missing // 2
+
+    def padded(
+        self, x: Float[Array, "*s"], axes: Sequence[tuple[int, int]]
+    ) -> Float[Array, "*t"]:
+        """The entries with those beyond the ends.
+
+        Args:
+            x: An array.
+            axes: Pairs of one of its axes and the axis of the windows.
+
+        Returns:
+            The longer array.
+        """
+        widths = [(0, 0)] * x.ndim
+        for at, axis in axes:
+            widths[at] = self.margin(axis, x.shape[at])
+        mode = "wrap" if self.padding == "circular" else "constant"
+        return jnp.pad(x, widths, mode=mode)
+
+    def sums(
+        self, x: Float[Array, "*s"], axis: int, along: tuple[int, ...]
+    ) -> Float[Array, "*t"]:
+        r"""Sums over windows that move along several axes of an array at once.
+
+        $y_{l, r} = \sum_\delta x_{l s - a + \delta,\, r s - a + \delta}$ for two axes:
+        the same $\delta$ in both.
+
+        Args:
+            x: An array.
+            axis: The axis of the windows.
+            along: The axes of the array.
+
+        Returns:
+            The sums, with one entry per window along each of these axes.
+        """
+        size, stride = self.shape[axis], self.strides[axis]
+        x = self.padded(x, [(at, axis) for at in along])
+        step, end, steps = [0] * x.ndim, list(x.shape), [1] * x.ndim
+        for at in along:
+            last = (x.shape[at] - size) // stride  # number of the last window
+            step[at], end[at], steps[at] = 1, last * stride + 1, stride
+
+        def entries(offset: int) -> Array:
+            start = [offset * s for s in step]
+            stop = [e + s for e, s in zip(end, start, strict=True)]
+            return jax.lax.slice(x, start, stop, steps)
+
+        total = entries(0)
+        for offset in range(1, size):
+            total = total + entries(offset)
+        return total
