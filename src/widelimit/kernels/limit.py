@@ -64,7 +64,8 @@ def limit_kernels(
 
     Returns:
         The kernels as NumPy arrays with one row per row of `x1` and one column per row
-        of `x2` (and positions, if the network ends with some).
+        of `x2`; if the network ends with positions, kernels at the same position of
+        both (`limit_moments` pairs them all) along further axes.
 
     Raises:
         ValueError: If the inputs differ in shape, hold no rows or numbers that are not
@@ -145,7 +146,7 @@ def limit_block(
         The kernels as JAX arrays.
     """
     m = network.moments(input_moments(network, x1, x2, ntk=ntk))
-    return KernelPair(m.cross, _total(m) if ntk else None)
+    return KernelPair(m.diagonal(m.cross), m.diagonal(_total(m)) if ntk else None)
 
 
 def limit_moments(
@@ -219,10 +220,6 @@ def _padded(x: np.ndarray, start: int, rows: int) -> np.ndarray:
 
 def _mirror(whole: np.ndarray, part: np.ndarray, i: int, j: int) -> None:
     swapped = np.swapaxes(part, 0, 1)
-    if part.ndim > 2:  # positions at both ends change places too
-        rank = (part.ndim - 2) // 2
-        axes = (0, 1, *range(2 + rank, part.ndim), *range(2, 2 + rank))
-        swapped = swapped.transpose(axes)
     if i == j:  # the upper triangle decides
         above = np.triu_indices(len(part), 1)
         block = whole[i : i + len(part), j : j + len(part)]

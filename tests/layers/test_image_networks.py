@@ -1,0 +1,97 @@
+"""Whole networks of images: draws of wide ones, and kernels in tiles."""
+
+import numpy as np
+import pytest
+import spatial
+from spatial import images, jitted_moments, quadratic
+
+from oracles import assert_mean_matches
+from widelimit.activations import ReLU
+from widelimit.kernels import limit_kernels
+from widelimit.layers import (
+    Activation,
+    Conv,
+    Dense,
+    Flatten,
+    Parameterization,
+    Pool,
+    Residual,
+    Sequential,
+)
+
+NTK = Parameterization.NTK
+LAST = Dense(1, parameterization=NTK)
+
+
+def wide(window, padding="zero", strides=None, bias_std=None):
+    return Conv(48, window, 1.4, bias_std, 1.0, NTK, strides, padding)
+
+
+def check_draws(network, x, key, draws):
+    features, ntk = spatial.drawn_kernels(network, x, key, draws)
+    *_, inner, outer = jitted_moments(network, x)
+    ntk_limit = np.asarray(outer.ntk[0])
+    assert_mean_matches(features, inner.cross, bias=0.02 * np.abs(inner.cross).max())
+    assert_mean_matches(ntk, ntk_limit, bias=0.02 * np.abs(ntk_limit).max())
+
+
+def test_wide_networks_average_to_the_limit(getkey):
+    act = quadratic(0.4, 0.8, -0.2)
+    start = (wide((3,), "circular"), act, wide((2,), strides=(2,), bias_std=0.3), act)
+    network = Sequential((*start, Pool("sum"), LAST))
+    check_draws(network, images(2, (5,)), getkey(), 150)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["pool", "windows", "flatten"])
+@pytest.mark.parametrize("padding", ["zero", "circular", "valid"])
+def test_wide_image_networks_average_to_the_limit(end, padding, getkey):
+    act, ends = Activation(ReLU()), {"pool": (Pool(),), "flatten": (Flatten(),)}
+    ends["windows"] = (Pool("average", (2, 2), (1, 1)), wide((2, 1)), act, Flatten())
+    keep = "zero" if padding == "valid" else padding
+    branch = Residual(Sequential((wide((3, 3), keep, bias_std=0.4), act)))
+    start = (wide((2, 2), padding), act, branch, wide((3, 2), keep, (2, 1)), act)
+    network = Sequential((*start, *ends[end], LAST))
+    check_draws(network, images(3, (5, 4)), getkey(), 400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [Pool(), Flatten()], ids=str)
+def test_strided_shortcuts_average_to_the_limit(end, getkey):
+    act, down = Activation(ReLU()), wide((1,), strides=(2,))
+    branch = Sequential((wide((3,), strides=(2,), bias_std=0.2), act, wide((3,))))
+    start = (wide((3,)), act, Residual(branch, down), act, wide((2,)), act)
+    check_draws(Sequential((*start, end, LAST)), images(3, (6,)), getkey(), 400)
+
+
+IMAGE = (Conv(3, (3, 2), 1.1, 0.3), quadratic(0.3, 0.8, -0.25))
+NETWORKS = {
+    "vectors": Sequential((*IMAGE, Pool(), Dense(1))),
+    "equal positions": Sequential((*IMAGE, Conv(2, (2, 2), strides=(2, 1)))),
+    "windows": Sequential((*IMAGE, Pool("sum", (2, 2)))),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tiles_give_the_kernels_in_one_piece(name):
+    network, x = NETWORKS[name], np.asarray(images(5, (4, 3)))
+    m = jitted_moments(network, x)[-1]
+    expected = (m.diagonal(m.cross), m.diagonal(m.ntk[0]))
+    memory = 4.5 * 12 * 8 * 12**2 / 2**30  # two rows of pairs of twelve positions
+    kernels = limit_kernels(network, x, memory=memory)
+    mixed = limit_kernels(network, x[3:], x[:3], memory=memory)
+    assert kernels.nngp.shape == (5, 5, *network.output_shape((4, 3, 2))[:-1])
+    for kernel in ("nngp", "ntk"):
+        k, part = getattr(kernels, kernel), getattr(mixed, kernel)
+        e = np.asarray(expected[kernel == "ntk"])
+        np.testing.assert_allclose(k, e, rtol=1e-12)
+        np.testing.assert_array_equal(k, np.swapaxes(k, 0, 1))
+        np.testing.assert_allclose(part, e[3:, :3], rtol=1e-12)
+
+
+def test_images_that_do_not_fit_are_refused_by_name():
+    network, x = NETWORKS["vectors"], np.ones((2, 4))
+    with pytest.raises(ValueError, match=r"`Conv` with `window=\(3, 2\)` needs"):
+        limit_kernels(network, x)
+    with pytest.raises(ValueError, match="`Dense` needs inputs that are vectors"):
+        jitted_moments(Sequential((*IMAGE, Dense(1))), images(2, (4, 3)))
