@@ -129,11 +129,13 @@ def test_digits_are_scikit_learns():
 def test_listing_without_files():
     records = datasets.listing()
     assert tuple(r.name for r in records) == datasets.names()
-    digits, mnist, cifar10 = records
+    digits, mnist, cifar10, *tables = records
     assert digits.available and (digits.n_train, digits.n_test) == (1437, 360)
     assert not mnist.available and mnist.where == "" and mnist.n_train is None
     assert cifar10.how == "widelimit data fetch cifar10 (170 MB)"
     assert cifar10.image_shape == (3, 32, 32)
+    assert [r.name for r in tables] == ["algerian-forest-fires", "banknote", "sonar"]
+    assert tables[0].image_shape == (11,) and not tables[0].available
 
 
 def test_unknown_names_are_refused():

@@ -43,7 +43,7 @@ class Dataset:
             x = np.asarray(getattr(self, f"x_{part}"))
             y = np.asarray(getattr(self, f"y_{part}"))
             x = _inputs(caller, f"x_{part}", x, self.image_shape)
-            y = _labels(caller, f"y_{part}", y, len(self.class_names))
+            y = checked_labels(caller, f"y_{part}", y, len(self.class_names))
             if len(x) != len(y):
                 raise ValueError(
                     f"`{caller}` needs one label per input. Got `len(x_{part})="
@@ -71,7 +71,8 @@ def _inputs(
     return x
 
 
-def _labels(caller: str, name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
+def checked_labels(caller: str, name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
+    """`y` as int64, if it is a vector of integers from 0 to `n_classes - 1`."""
     if y.dtype.kind not in "iu" or y.ndim != 1:
         raise ValueError(
             f"`{caller}` needs `{name}` as a vector of integers. Got "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from widelimit.datasets.dataset import Dataset
+from widelimit.datasets.table import Table
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Form:
 
     label: str
     parts: tuple[tuple[str, ...], ...]
-    read: Callable[[tuple[Path, ...]], Dataset]
+    read: Callable[[tuple[Path, ...]], Dataset | Table]
     rows: Callable[[tuple[Path, ...]], tuple[int, int]] | None = None
 
     def find(self, folder: Path) -> tuple[Path | None, ...]:
@@ -57,6 +58,7 @@ class Entry:
         remotes: Files that together make up one of `forms`.
         embedded: Makes the set without files of ours.
         rows: Training and test rows of an embedded set.
+        table: Whether its forms are read as a `Table`.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Entry:
     remotes: tuple[Remote, ...] = ()
     embedded: Callable[[], Dataset] | None = None
     rows: tuple[int, int] | None = None
+    table: bool = False
 
     def find(self, folders: Iterable[Path]) -> tuple[Form, tuple[Path, ...]] | None:
         """The first form whose files all lie in one of `folders`, and those files."""

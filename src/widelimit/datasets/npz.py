@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,26 @@ def read_npz(path: Path) -> Split:
     """The arrays `x_train`, `y_train`, `x_test`, `y_test` of a numpy archive.
 
     Args:
-        path: The `.npz` file; pickled objects in it are refused.
+        path: The `.npz` file.
 
     Returns:
         The four arrays.
+
+    Raises:
+        ValueError: As `read_arrays`.
+    """
+    return Split(**read_arrays(path, Split._fields))
+
+
+def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays named `keys` of a numpy archive.
+
+    Args:
+        path: The `.npz` file; pickled objects in it are refused.
+        keys: Names of the arrays wanted; others are ignored.
+
+    Returns:
+        The arrays by name.
 
     Raises:
         ValueError: If the file is damaged, is no numpy archive, or lacks an array.
@@ -26,15 +43,15 @@ def read_npz(path: Path) -> Split:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
-            missing = [key for key in Split._fields if key not in archive]
+            missing = [key for key in keys if key not in archive]
             if missing:
                 raise ValueError(
                     f"it has no {', '.join(missing)}, only {', '.join(archive) or '-'}"
                 )
-            return Split(*(archive[key] for key in Split._fields))
+            return {key: archive[key] for key in keys}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
-            f"`load` needs a numpy archive with the arrays {', '.join(Split._fields)}. "
+            f"`load` needs a numpy archive with the arrays {', '.join(keys)}. "
             f"Got '{path}', which cannot be used: {error}."
         ) from error
 

@@ -2,17 +2,24 @@
 
 import os
 from pathlib import Path
+from typing import cast
 
 from widelimit._checks import check_one_of
+from widelimit.datasets.banknote import BANKNOTE
 from widelimit.datasets.cifar10 import CIFAR10
 from widelimit.datasets.dataset import Dataset
 from widelimit.datasets.digits import DIGITS
 from widelimit.datasets.download import Progress, download
 from widelimit.datasets.entry import Entry
 from widelimit.datasets.folders import cache_folder, search_folders
+from widelimit.datasets.forest_fires import ALGERIAN_FOREST_FIRES
 from widelimit.datasets.mnist import MNIST
+from widelimit.datasets.sonar import SONAR
+from widelimit.datasets.table import Table
 
-SETS: dict[str, Entry] = {entry.name: entry for entry in (DIGITS, MNIST, CIFAR10)}
+_IMAGES = (DIGITS, MNIST, CIFAR10)
+_TABLES = (ALGERIAN_FOREST_FIRES, BANKNOTE, SONAR)
+SETS: dict[str, Entry] = {entry.name: entry for entry in (*_IMAGES, *_TABLES)}
 """Every named set; a new one is a file with its `Entry`, and a place here."""
 
 
@@ -35,12 +42,44 @@ def load(
         directory: Folder to look in first.
 
     Returns:
-        The data set, its pixels divided by their largest possible value.
+        The data set. Pixels are divided by their largest possible value; tables are
+        split by `Table.split` and otherwise as they are.
 
     Raises:
         FileNotFoundError: If no folder has all files of the set.
     """
-    check_one_of("load", "name", name, SETS)
+    made = _read("load", name, directory)
+    return made.split() if isinstance(made, Table) else made
+
+
+def load_table(name: str, *, directory: str | os.PathLike[str] | None = None) -> Table:
+    """The named table, whole and in double precision, from files on this machine.
+
+    Args:
+        name: One of `names()` that is a table.
+        directory: Folder to look in first, as in `load`.
+
+    Returns:
+        All rows in the order of the file, in the units of their features.
+
+    Raises:
+        FileNotFoundError: If no folder has the file of the table.
+        ValueError: If the set is no table.
+    """
+    check_one_of("load_table", "name", name, SETS)
+    if not SETS[name].table:
+        tables = ", ".join(repr(e.name) for e in SETS.values() if e.table)
+        raise ValueError(
+            f"`load_table` needs a table: {tables}. Got `name={name!r}`, a set of "
+            f"images: call `load({name!r})`."
+        )
+    return cast(Table, _read("load_table", name, directory))
+
+
+def _read(
+    caller: str, name: str, directory: str | os.PathLike[str] | None
+) -> Dataset | Table:
+    check_one_of(caller, "name", name, SETS)
     entry = SETS[name]
     if entry.embedded:
         return entry.embedded()
@@ -49,7 +88,7 @@ def load(
     if found is None:
         wanted = "; or ".join(form.label for form in entry.forms)
         raise FileNotFoundError(
-            f"`load` needs the files of '{name}': {wanted}. Got no such set in "
+            f"`{caller}` needs the files of '{name}': {wanted}. Got no such set in "
             f"{', '.join(map(str, folders))}.{entry.incomplete(folders)} Run "
             f"`widelimit data fetch {name}`, or set WIDELIMIT_DATA to their folder."
         )
