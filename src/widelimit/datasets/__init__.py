@@ -8,24 +8,35 @@ from widelimit.datasets.catalogue import Listing, listing
 from widelimit.datasets.cifar_binary import read_cifar10_binary
 from widelimit.datasets.dataset import Dataset
 from widelimit.datasets.idx import read_idx
+from widelimit.datasets.near_parallel import NearParallel, drop_near_parallel
 from widelimit.datasets.preparation import Prepared, prepare
 from widelimit.datasets.registry import fetch, load, load_table, names
 from widelimit.datasets.table import Table
+from widelimit.datasets.table_preparation import (
+    PreparedTable,
+    prepare_table,
+    scale_features,
+)
 
 __all__ = [
     "BANKNOTE_MAX_COSINE",
     "Dataset",
     "Listing",
+    "NearParallel",
     "Prepared",
+    "PreparedTable",
     "Table",
+    "drop_near_parallel",
     "fetch",
     "listing",
     "load",
     "load_table",
     "names",
     "prepare",
+    "prepare_table",
     "read_cifar10_binary",
     "read_idx",
+    "scale_features",
     "sphere",
 ]
 

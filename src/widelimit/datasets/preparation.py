@@ -9,9 +9,9 @@ from jaxtyping import Float32, Int64
 from widelimit._checks import check_at_least, check_finite, check_one_of
 from widelimit.datasets.dataset import Dataset
 from widelimit.datasets.downsampling import downsample
+from widelimit.datasets.targets import check_targets, encode
 
 SCALES = ("unit", "raw")
-TARGETS = ("one-hot", "sign")
 _BLOCK = 4096  # rows held in float64 at once
 
 
@@ -83,14 +83,9 @@ def prepare(
         [1] Zhu et al. (2022), https://arxiv.org/abs/2209.07263
     """
     check_one_of("prepare", "scale", scale, SCALES)
-    check_one_of("prepare", "targets", targets, TARGETS)
     check_at_least("prepare", "seed", seed, 0)
     kept = _kept_classes(dataset, classes)
-    if targets == "sign" and len(kept) != 2:
-        raise ValueError(
-            "`prepare` needs exactly two classes for `targets='sign'`. Got "
-            f"{len(kept)}. Name two in `classes`, or use `targets='one-hot'`."
-        )
+    check_targets("prepare", targets, len(kept))
     parts = {}
     for stream, (part, count) in enumerate({"train": train, "test": test}.items()):
         rng = np.random.default_rng((seed, stream))
@@ -99,7 +94,7 @@ def prepare(
         relabelled = np.argmax(y[chosen, None] == np.asarray(kept), axis=1)
         parts[f"x_{part}"] = _flat_rows(f"x_{part}", x, chosen, size, scale)
         parts[f"y_{part}"] = relabelled
-        parts[f"t_{part}"] = _encode(relabelled, len(kept), targets)
+        parts[f"t_{part}"] = encode(relabelled, len(kept), targets).astype(np.float32)
     shape = dataset.image_shape
     return Prepared(
         name=dataset.name,
@@ -170,9 +165,3 @@ def _flat_rows(
             "Remove them, or use `scale='raw'`."
         )
     return np.concatenate(blocks)
-
-
-def _encode(y: np.ndarray, n_classes: int, targets: str) -> Float32[np.ndarray, "n o"]:
-    if targets == "sign":
-        return (1 - 2 * y[:, None]).astype(np.float32)
-    return np.eye(n_classes, dtype=np.float32)[y]
