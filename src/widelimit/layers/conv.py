@@ -1,13 +1,21 @@
 """The convolutional layer, over one position axis or two."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_at_least
 from widelimit.layers.base import Params, Shape
+from widelimit.layers.gradients import inner_products
 from widelimit.layers.moments import Moments
+from widelimit.layers.shared_gradients import (
+    paired_positions,
+    pairs_are_cheaper,
+    window_gradients,
+)
 from widelimit.layers.weights import AbstractWeights, Parameterization
 from widelimit.layers.windows import Windows
 
@@ -103,6 +111,33 @@ class Conv(AbstractWeights):
             dimension_numbers=DIMENSIONS[len(axes)],
         )
         return self._scaled(y, params, self.fan_in(x.shape[1:]))
+
+    def gradient_factors(
+        self,
+        params: Params,
+        x: Float[Array, "n *p c"],
+        cotangents: Float[Array, "n a *q o"],
+    ) -> Any:
+        if pairs_are_cheaper(self.windows, x, cotangents):
+            return x, cotangents
+        factor = self.forward_scale(self.fan_in(x.shape[1:]))
+        gradients = {"weight": factor * window_gradients(self.windows, x, cotangents)}
+        if self.bias_std is not None:
+            axes = tuple(range(2, cotangents.ndim - 1))
+            gradients["bias"] = self.bias_factor * jnp.sum(cotangents, axes)
+        return gradients
+
+    def gradient_products(
+        self, one: Any, two: Any, *, output_axes: bool
+    ) -> Float[Array, "n m *o"]:
+        """Products of gradients, or sums over pairs of positions if that is cheaper."""
+        if isinstance(one, dict):
+            return inner_products(one, two, output_axes=output_axes)
+        factor = self.forward_scale(self.fan_in(one[0].shape[1:])) ** 2
+        shift = self.bias_factor**2
+        return paired_positions(
+            self.windows, factor, shift, one, two, output_axes=output_axes
+        )
 
     def moments(self, m: Moments) -> Moments:
         shape, windows = self.output_shape(m.shape), self.windows
