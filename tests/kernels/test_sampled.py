@@ -17,7 +17,9 @@ from widelimit.kernels import (
 )
 from widelimit.layers import (
     Activation,
+    Conv,
     Dense,
+    Pool,
     Readout,
     Residual,
     Scale,
@@ -60,17 +62,35 @@ WIDE = {
             Readout(),
         )
     ),
+    "convolutional": Sequential(
+        (
+            Conv(WIDTH, (3,), 1.2, 0.3, parameterization=NTK),
+            Activation(Sine(0.8)),
+            Residual(
+                Sequential(
+                    (
+                        Conv(WIDTH, (2,), 1.3, 0.2, parameterization=NTK),
+                        Activation(Tanh()),
+                    )
+                )
+            ),
+            Pool("sum"),
+            Readout(),
+        )
+    ),
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["dense", pytest.param("residual", marks=pytest.mark.slow)]
-)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list(WIDE)[1:]]
+
+
+@pytest.mark.parametrize("name", ["dense", *SLOW])
 def test_wide_networks_average_to_the_limit(name, getkey):
     network = WIDE[name]
-    x2 = None if name == "dense" else X[1:]
-    found = sampled_kernels(network, X, x2, draws=400, key=getkey(), dtype="float32")
-    limit = limit_kernels(network, X, x2)
+    x1 = np.stack([X, X**2], -1) if name == "convolutional" else X
+    x2 = None if name == "dense" else x1[1:]
+    found = sampled_kernels(network, x1, x2, draws=400, key=getkey(), dtype="float32")
+    limit = limit_kernels(network, x1, x2)
     for kernel in ("nngp", "ntk"):
         value, expected = getattr(found, kernel), getattr(limit, kernel)
         error = getattr(found, f"{kernel}_error")
