@@ -30,7 +30,8 @@ CORE = {
     "layers": BASE | {"activations"},
     "networks": BASE | {"activations", "layers"},
     "measures": BASE | {"activations", "layers", "losses"},
-    "training": BASE | {"activations", "layers", "losses"},
+    "kernels": BASE | {"activations", "layers", "networks"},
+    "training": BASE | {"activations", "layers", "losses", "kernels"},
 }
 # The shells, which nothing below imports.
 SHELLS = {

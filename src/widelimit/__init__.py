@@ -4,7 +4,7 @@ Subpackages load on first use, so `import widelimit` is quick:
 
 - `activations`, `layers`, `networks`: describe a network once.
 - `kernels`: of infinitely wide networks, and of finite ones.
-- `datasets`: digits, MNIST, CIFAR-10 and synthetic inputs, prepared for the theory.
+- `datasets`: images, UCI tables and synthetic inputs, prepared for the theory.
 - `training`: many seeds of one network in one compiled program.
 - `measures`: perturbation stability, lazy ratio, accuracy.
 - `bounds`: the theorems, as functions that name their assumptions.
