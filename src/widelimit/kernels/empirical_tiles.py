@@ -42,8 +42,7 @@ def in_tiles(
     _check_memory(caller, work, shape, x1.dtype.itemsize, memory)
     result = np.empty(shape, x1.dtype)
     side = work.side(memory * GIB)
-    rows = min(side, len(x1))
-    columns = rows if x2 is None else min(side, len(other))
+    rows, columns = _even(len(x1), side), _even(len(other), side)
     for i in range(0, len(x1), rows):
         one = work.factors(_padded(x1, i, rows))
         for j in range(i if x2 is None else 0, len(other), columns):
@@ -80,6 +79,11 @@ def _check_memory(
             f"`memory={memory}`. Give more, pass fewer rows at a time"
             f"{', or leave out `output_axes`' if axes else ''}."
         )
+
+
+def _even(rows: int, side: int) -> int:
+    """Rows of tiles of about the same size, no more than `side`."""
+    return -(-rows // -(-rows // side))
 
 
 def _padded(x: np.ndarray, start: int, rows: int) -> np.ndarray:
