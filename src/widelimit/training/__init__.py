@@ -1,10 +1,14 @@
 """Training: many seeds of one network in one compiled program."""
 
+from widelimit.training.gradient_descent import gradient_descent
+from widelimit.training.gradient_descent_record import Descent
 from widelimit.training.optimizers import step_decay_sgd, zhu2022_sgd
 from widelimit.training.train import Trained, train
 
 __all__ = [
+    "Descent",
     "Trained",
+    "gradient_descent",
     "step_decay_sgd",
     "train",
     "zhu2022_sgd",
