@@ -71,11 +71,22 @@ def test_it_is_computed_in_the_type_of_the_parameters():
     np.testing.assert_allclose(single, double, rtol=1e-5)
 
 
-def test_the_block_is_traceable():
+def test_the_block_is_traceable_and_its_rows_may_lie_on_several_devices():
     params, x = drawn(SMALL, rows=4)
     many = jax.tree.map(lambda p: jnp.stack([p, 0.5 * p]), params)
-    kernels = jax.jit(jax.vmap(lambda p: empirical_ntk_block(SMALL, p, x)))(many)
-    for kernel, factor in zip(kernels, (1.0, 0.5), strict=True):
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()), ("rows",))
+    rows, everywhere = (
+        jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+        for axes in (("rows",), ())
+    )
+
+    @jax.jit
+    def kernels(many, x1, x2):
+        return jax.vmap(lambda p: empirical_ntk_block(SMALL, p, x1, x2))(many)
+
+    found = kernels(*jax.device_put((many, x, x), (everywhere, rows, everywhere)))
+    assert len(mesh.devices) == len(found.addressable_shards) == 2
+    for kernel, factor in zip(found, (1.0, 0.5), strict=True):
         scaled = jax.tree.map(lambda p, factor=factor: factor * p, params)
         assert_close(kernel, empirical_ntk(SMALL, scaled, x))
 
