@@ -1,5 +1,6 @@
 """Whole networks of images: draws of wide ones, and kernels in tiles."""
 
+import mpmath
 import numpy as np
 import pytest
 import spatial
@@ -62,6 +63,50 @@ def test_strided_shortcuts_average_to_the_limit(end, getkey):
     branch = Sequential((wide((3,), strides=(2,), bias_std=0.2), act, wide((3,))))
     start = (wide((3,)), act, Residual(branch, down), act, wide((2,)), act)
     check_draws(Sequential((*start, end, LAST)), images(3, (6,)), getkey(), 400)
+
+
+def rectified(x, layers):
+    """K and Theta behind pairs of `Conv(1, (2,))` and ReLU, in sixty digits."""
+    with mpmath.workdps(60):
+        k = np.vectorize(mpmath.mpf)(np.asarray(x))
+        k = np.tensordot(k, k, (2, 2)) / x.shape[-1]
+        t, length = 0 * k, x.shape[1]
+        for _ in range(layers):
+            before, tangent = k.copy(), t.copy()
+            k, t = 0 * k, 0 * t
+            for at in np.ndindex(*k.shape):
+                i, le, j, r = at
+                for o in (0, 1):
+                    if max(le, r) + o < length:
+                        k[at] += before[i, le + o, j, r + o]  # weight_std**2 / q is 1
+                        t[at] += tangent[i, le + o, j, r + o]
+            t = t + k
+            c = k.copy()
+            for at in np.ndindex(*k.shape):
+                i, le, j, r = at
+                gap = c[i, le, i, le] * c[j, r, j, r] - c[at] ** 2
+                angle = mpmath.atan2(mpmath.sqrt(abs(gap)), c[at])
+                share = 1 - angle / mpmath.pi
+                k[at] = mpmath.sqrt(abs(gap)) / (2 * mpmath.pi) + share * c[at] / 2
+                t[at] = share * t[at] / 2
+    return k, t
+
+
+@pytest.mark.parametrize(
+    "joint", [False, pytest.param(True, marks=pytest.mark.slow)], ids=str
+)
+def test_nearly_equal_images_keep_their_digits(joint):
+    x = np.array(images(3, (4,)))
+    x[1] = x[0] + 1e-9 * x[1]
+    x[2, 1:3] = -1.3 * x[0, :2] + 1e-6 * x[2, :2]
+    conv = Conv(1, (2,), 2**0.5, parameterization=NTK)
+    network = Sequential(
+        (conv, Activation(ReLU())) * 2 + (Pool() if joint else Flatten(),)
+    )
+    kernels = limit_kernels(network, x)
+    for found, whole in zip((kernels.nngp, kernels.ntk), rectified(x, 2), strict=True):
+        parts = whole.sum((1, 3)) / 16 if joint else np.einsum("iljl->ij", whole) / 4
+        np.testing.assert_allclose(found, parts.astype(float), rtol=1e-13)
 
 
 IMAGE = (Conv(3, (3, 2), 1.1, 0.3), quadratic(0.3, 0.8, -0.25))

@@ -20,6 +20,7 @@ from widelimit.layers import AbstractLayer, Moments
 
 NEAR = 1e-4  # squared sine below which the gap of rounded products is not enough
 CHUNK = 512  # pairs that are formed at a time
+UNROLLED = 4  # channels that are summed in one pass over all pairs
 
 
 def input_moments(
@@ -52,14 +53,11 @@ def input_moments(
     cross, within = _subscripts(len(positions), joint)
     c = jnp.einsum(cross, x1, x2) / features
     p, q = (jnp.einsum(within, x, x) / features for x in (x1, x2))
-    gap = None
-    if not positions and has_kinks(network):
-        gap = _gap(*map(jax.lax.stop_gradient, (x1, x2, c, p, q)))
-    return Moments(
+    m = Moments(
         cross=c,
         first=p,
         second=q,
-        gap=gap,
+        gap=None,
         mean_first=None,
         mean_second=None,
         ntk=() if ntk else None,
@@ -68,6 +66,10 @@ def input_moments(
         joint=joint,
         per_layer=per_layer,
     )
+    if not has_kinks(network):
+        return m
+    fixed = jax.tree.map(jax.lax.stop_gradient, (x1, x2, m))
+    return m.replace(gap=(_gap_of_positions if positions else _gap)(*fixed))
 
 
 def has_kinks(value: object) -> bool:
@@ -89,11 +91,28 @@ def _subscripts(rank: int, joint: bool) -> tuple[str, str]:
     return f"n{here}d,m{there}d->nm{out}", f"n{here}d,n{there}d->n{out}"
 
 
-def _gap(x1, x2, c, p, q) -> Float[Array, "n m"]:
-    p, q = p[:, None], q[None, :]
-    gap = gap_of(c, p, q)
+def _gap_of_positions(x1, x2, m: Moments) -> Float[Array, "n m *S"]:
+    """The gap at every pair of positions, which have few channels."""
+    ones = (1,) * len(m.positions) * m.joint
+    a = jnp.moveaxis(x1, -1, 0).reshape(-1, len(x1), 1, *m.positions, *ones)
+    b = jnp.moveaxis(x2, -1, 0).reshape(-1, 1, len(x2), *ones, *m.positions)
+    p, _ = m.variances()
+    slope = m.cross / jnp.where(p > 0, p, 1.0)
+
+    def step(total, channel):
+        u, v = channel
+        return total + jnp.square(v - slope * u), None
+
+    total, _ = jax.lax.scan(step, jnp.zeros_like(m.cross), (a, b), unroll=UNROLLED)
+    return p * total / len(a)
+
+
+def _gap(x1, x2, m: Moments) -> Float[Array, "n m"]:
+    p, q = m.variances()
+    gap = gap_of(m.cross, p, q)
     near = gap <= NEAR * (p * q)
-    return jax.lax.cond(jnp.any(near), _refined, lambda *_: gap, x1, x2, c, near, gap)
+    arguments = x1, x2, m.cross, near, gap
+    return jax.lax.cond(jnp.any(near), _refined, lambda *_: gap, *arguments)
 
 
 def _refined(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_at_least
 from widelimit.layers.base import Params, Shape
+from widelimit.layers.gaps import gap_of_patches
 from widelimit.layers.gradients import inner_products
 from widelimit.layers.moments import Moments
 from widelimit.layers.shared_gradients import (
@@ -151,4 +152,6 @@ class Conv(AbstractWeights):
 
         centred = m.replace(mean_first=None, mean_second=None)  # as the weights are
         patches = centred.linear(mean_of_offsets, None, shape)
+        gap = gap_of_patches(m, windows, mean_of_offsets, patches)
+        patches = patches.replace(gap=gap)
         return self._random_linear(patches, self.fan_in(m.shape), shape)

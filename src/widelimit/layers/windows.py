@@ -1,7 +1,9 @@
 """Windows that slide over positions, as in convolution and pooling."""
 
+import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -122,6 +124,33 @@ class Windows:
         mode = "wrap" if self.padding == "circular" else "constant"
         return jnp.pad(x, widths, mode=mode)
 
+    def parts(
+        self, x: Float[Array, "*s"], axes: Sequence[tuple[int, int]]
+    ) -> Iterator[Float[Array, "*t"]]:
+        """What every window holds at one of its offsets, offset after offset.
+
+        Args:
+            x: An array.
+            axes: Pairs of one of its axes and the axis of the windows; several may move
+                with the same axis, and then share its offsets.
+
+        Yields:
+            Entries, with one per window along each of these axes.
+        """
+        x = self.padded(x, axes)
+        end, steps = list(x.shape), [1] * x.ndim
+        for at, axis in axes:
+            stride = self.strides[axis]
+            last = (x.shape[at] - self.shape[axis]) // stride
+            end[at], steps[at] = last * stride + 1, stride
+        moving = sorted({axis for _, axis in axes})
+        for offset in itertools.product(*(range(self.shape[axis]) for axis in moving)):
+            start, stop = [0] * x.ndim, list(end)
+            for at, axis in axes:
+                start[at] = offset[moving.index(axis)]
+                stop[at] += start[at]
+            yield jax.lax.slice(x, start, stop, steps)
+
     def sums(
         self, x: Float[Array, "*s"], axis: int, along: tuple[int, ...]
     ) -> Float[Array, "*t"]:
@@ -138,19 +167,5 @@ class Windows:
         Returns:
             The sums, with one entry per window along each of these axes.
         """
-        size, stride = self.shape[axis], self.strides[axis]
-        x = self.padded(x, [(at, axis) for at in along])
-        step, end, steps = [0] * x.ndim, list(x.shape), [1] * x.ndim
-        for at in along:
-            last = (x.shape[at] - size) // stride  # number of the last window
-            step[at], end[at], steps[at] = 1, last * stride + 1, stride
-
-        def entries(offset: int) -> Array:
-            start = [offset * s for s in step]
-            stop = [e + s for e, s in zip(end, start, strict=True)]
-            return jax.lax.slice(x, start, stop, steps)
-
-        total = entries(0)
-        for offset in range(1, size):
-            total = total + entries(offset)
-        return total
+        parts = self.parts(x, [(at, axis) for at in along])
+        return functools.reduce(jnp.add, parts)
