@@ -9,8 +9,8 @@ from finite_cases import DIRECT, NTK
 from oracles import unchecked
 from widelimit.activations import Sine, Tanh
 from widelimit.kernels import (
-    empirical_nngp,
-    empirical_ntk,
+    empirical_nngp_block,
+    empirical_ntk_block,
     limit_kernels,
     sampled,
     sampled_kernels,
@@ -29,6 +29,7 @@ from widelimit.networks import mlp
 
 WIDTH = 96
 X = np.random.default_rng(5).standard_normal((5, 3))
+DRAWS = 23  # in chunks of two, the last of them half full
 SMALL = Sequential(
     (Dense(4, 1.2, 0.3), Activation(Sine()), Dense(2, 0.9, None, 1.0, NTK))
 )
@@ -81,10 +82,8 @@ WIDE = {
 }
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list(WIDE)[1:]]
-
-
-@pytest.mark.parametrize("name", ["dense", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WIDE)
 def test_wide_networks_average_to_the_limit(name, getkey):
     network = WIDE[name]
     x1 = np.stack([X, X**2], -1) if name == "convolutional" else X
@@ -101,27 +100,34 @@ def test_wide_networks_average_to_the_limit(name, getkey):
 
 def outer(network, params, x):
     """Mean over outputs of the products of their values."""
-    y = np.asarray(network.apply(params, jnp.asarray(x)))
+    y = network.apply(params, x)
     return y @ y.T / y.shape[1]
 
 
-@pytest.mark.parametrize("ends", ["dense", "activation"])
+@pytest.mark.parametrize(
+    "ends", ["readout", pytest.param("activation", marks=pytest.mark.slow)]
+)
 def test_means_and_errors_are_those_of_draws_one_by_one(ends, getkey):
-    network = SMALL if ends == "dense" else Sequential(SMALL.layers[:2])
-    nngp = empirical_nngp if ends == "dense" else outer
-    key, draws = getkey(), 23  # in chunks of two
-    keys = jnp.stack([jax.random.fold_in(key, i) for i in range(draws)])
-    many = jax.jit(jax.vmap(lambda key: network.init(key, (3,))))(keys)
-    each = [jax.tree.map(lambda p, i=i: p[i], many) for i in range(draws)]
-    found = sampled_kernels(network, X, draws=draws, key=key, ntk=ends == "dense")
-    assert found.draws == draws and (found.ntk is None) == (ends != "dense")
-    for kernel, one in {"nngp": nngp, "ntk": empirical_ntk}.items():
+    network = SMALL if ends == "readout" else Sequential(SMALL.layers[:2])
+    key, x = getkey(), jnp.asarray(X)
+    own = empirical_nngp_block if ends == "readout" else outer
+
+    @jax.jit
+    def one(number):
+        params = network.init(jax.random.fold_in(key, number), (3,))
+        kernels = {"nngp": own(network, params, x)}
+        if ends == "readout":
+            kernels["ntk"] = empirical_ntk_block(network, params, x)
+        return kernels
+
+    found = sampled_kernels(network, X, draws=DRAWS, key=key, ntk=ends == "readout")
+    assert found.draws == DRAWS and (found.ntk is None) == (ends != "readout")
+    each = [one(number) for number in range(DRAWS)]
+    for kernel in each[0]:
         value, error = getattr(found, kernel), getattr(found, f"{kernel}_error")
-        if value is None:
-            continue
-        values = [one(network, params, X) for params in each]
-        np.testing.assert_allclose(value, np.mean(values, 0), rtol=1e-11)
-        expected = np.std(values, 0, ddof=1) / np.sqrt(draws)
+        values = np.stack([kernels[kernel] for kernels in each])
+        np.testing.assert_allclose(value, values.mean(0), rtol=1e-11)
+        expected = values.std(0, ddof=1) / np.sqrt(DRAWS)
         np.testing.assert_allclose(error, expected, rtol=1e-9)
         np.testing.assert_array_equal(value, value.T)
 
@@ -129,10 +135,11 @@ def test_means_and_errors_are_those_of_draws_one_by_one(ends, getkey):
 def test_the_number_of_devices_and_rounds_changes_no_bit(getkey, monkeypatch):
     rounds, chunks = [], sampled._chunks
     monkeypatch.setattr(sampled, "_chunks", lambda *a: rounds.append(a) or chunks(*a))
-    rest = jnp.asarray(X), jnp.asarray(X[:2]), 37, getkey(), True
-    one = sampled._moments(SMALL, *rest, 2.0**20, 1)
-    two = sampled._moments(SMALL, *rest, 1e4, 2)  # bytes that call for rounds
-    assert len(rounds) == 4 and len(jax.devices()) == 2
+    rest = jnp.asarray(X), None, DRAWS, getkey(), True
+    two = sampled._moments(SMALL, *rest, 2.0**30, 2)
+    assert len(rounds) == 1 and len(jax.devices()) == 2
+    one = sampled._moments(SMALL, *rest, 1.2e4, 1)  # bytes that call for rounds
+    assert len(rounds) == 4
     np.testing.assert_array_equal(one, two)
 
 
@@ -150,6 +157,6 @@ def test_the_number_of_devices_and_rounds_changes_no_bit(getkey, monkeypatch):
     ],
 )
 def test_bad_input_is_refused(message, options, getkey):
-    options = {"x1": X, "draws": 23, "key": getkey()} | options
+    options = {"x1": X, "draws": DRAWS, "key": getkey()} | options
     with unchecked(), pytest.raises(ValueError, match=message):
         sampled_kernels(SMALL, **options)

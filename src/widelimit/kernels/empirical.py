@@ -63,8 +63,9 @@ def empirical_ntk(
 
     Raises:
         ValueError: If the inputs differ in shape, hold no rows or numbers that are not
-            finite, the parameters are not those of the network, the memory does not
-            suffice, layers of a function are asked for, or the kernel is not finite.
+            finite, the parameters are not those of the network or none is trained, the
+            memory does not suffice, layers of a function are asked for, or the kernel
+            is not finite.
 
     Example:
         >>> import jax, numpy as np

@@ -168,7 +168,7 @@ def _sizes(network, shapes, row) -> tuple[int, int, int]:
     return len(factors), size, outputs_of(network, params, row)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=16)  # functions may hold large arrays
 def _cost(f, shapes, row) -> Cost:
     tree, leaves = shapes
     return cost_of(f, jax.tree.unflatten(tree, leaves), row)
