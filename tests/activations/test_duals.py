@@ -255,3 +255,20 @@ def test_normal_distribution_oracle():
     np.testing.assert_allclose(
         np.float64(normal_derivative(0, z)), 0.5 * scipy.special.erfc(-z / 2**0.5)
     )
+
+
+@pytest.mark.parametrize(
+    ("phi", "c", "expected"),
+    [
+        (Abs(), 1e-9, 2 / np.pi * 1e-9 / np.sqrt(1.3)),
+        (Abs(), -1e-9, -2 / np.pi * 1e-9 / np.sqrt(1.3)),
+        (Sine(1.3), 0.0, 1.69 * np.exp(-0.845 * 2.3)),
+        (Cosine(1.3), 1e-12, 1.69**2 * 1e-12 * np.exp(-0.845 * 2.3)),
+    ],
+    ids=repr,
+)
+def test_derivatives_of_nearly_independent_pairs(phi, c, expected):
+    """To first order in c: even functions have a small slope, odd ones a kink of |c|."""
+    p, q = jnp.asarray(1.0), jnp.asarray(1.3)
+    slope = jax.grad(phi.dual)(jnp.asarray(c), p, q)
+    np.testing.assert_allclose(slope, expected, rtol=1e-12)

@@ -81,6 +81,26 @@ def _ramp_jvp(primals, tangents):
     return ramp(m), angle(m) * d.c + by_p * d.P + by_q * d.Q
 
 
+@jax.custom_jvp
+def centred_ramp(m: Blurred) -> Float[Array, "..."]:
+    r"""$H + (\alpha - \pi/2)\,c$: `ramp` less its odd part, a sum of two positives.
+
+    Args:
+        m: Blurred moments; $H$ follows the others in derivatives.
+
+    Returns:
+        The scaled even part of the dual, whose $\partial_c$ is `centred_angle`.
+    """
+    return m.H + centred_angle(m) * m.c
+
+
+@centred_ramp.defjvp
+def _centred_ramp_jvp(primals, tangents):
+    (m,), (d,) = primals, tangents
+    by_p, by_q = (_ratio(m.H, 2 * x) for x in (m.P, m.Q))
+    return centred_ramp(m), centred_angle(m) * d.c + by_p * d.P + by_q * d.Q
+
+
 def _ratio(x, y):
     return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), 0.0)
 

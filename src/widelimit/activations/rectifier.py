@@ -11,7 +11,14 @@ from jaxtyping import Array, Float
 
 from widelimit.activations.base import AbstractActivation, Constants, Pairs
 from widelimit.activations.moments import height
-from widelimit.activations.orthant import TAU, Blurred, angle, centred_angle, ramp
+from widelimit.activations.orthant import (
+    TAU,
+    Blurred,
+    angle,
+    centred_angle,
+    centred_ramp,
+    ramp,
+)
 
 
 class AbstractRectifier(AbstractActivation):
@@ -37,8 +44,11 @@ class AbstractRectifier(AbstractActivation):
         """Slope $a$ of the negative half-line, dimensionless."""
 
     def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+        a = self.slope
         m = Blurred(c, p, q, height(c, p, q, gap))
-        return self.slope * c + (1 - self.slope) ** 2 / TAU * ramp(m)
+        if a < 0:  # the same, but without cancellation at a = -1
+            return (1 + a) ** 2 / 4 * c + (1 - a) ** 2 / TAU * centred_ramp(m)
+        return a * c + (1 - a) ** 2 / TAU * ramp(m)
 
     def dual_derivative(
         self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None

@@ -1,9 +1,11 @@
 """Sine and cosine."""
 
 import abc
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -37,16 +39,39 @@ class AbstractWave(AbstractActivation):
         return self.frequency, self.frequency**2, self.frequency**3
 
     def _sines(self, c, p, q):
-        """Mean of the product of two sines, by a difference that does not cancel."""
-        a2, size = self.frequency**2, jnp.abs(c)
-        near = jnp.exp(-0.5 * a2 * ((p - size) + (q - size)))
-        return -0.5 * jnp.sign(c) * near * jnp.expm1(-2 * a2 * size)
+        return _sines(self.frequency, c, p, q)
 
     def _cosines(self, c, p, q):
-        """Mean of the product of two cosines."""
-        a2 = self.frequency**2
-        near = jnp.exp(-0.5 * a2 * ((p - c) + (q - c)))
-        return 0.5 * (near + jnp.exp(-0.5 * a2 * ((p + c) + (q + c))))
+        return _cosines(self.frequency, c, p, q)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _sines(a: float, c: Pairs, p: Pairs, q: Pairs) -> Pairs:
+    """Mean of the product of two sines, by a difference that does not cancel."""
+    size = jnp.abs(c)
+    near = jnp.exp(-0.5 * a**2 * ((p - size) + (q - size)))
+    return -0.5 * jnp.sign(c) * near * jnp.expm1(-2 * a**2 * size)
+
+
+@_sines.defjvp
+def _sines_jvp(a, primals, tangents):
+    dc, dp, dq = tangents  # by Price's theorem; that of |c| has no value at zero
+    here, there = _sines(a, *primals), _cosines(a, *primals)
+    return here, a**2 * (there * dc - 0.5 * here * (dp + dq))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _cosines(a: float, c: Pairs, p: Pairs, q: Pairs) -> Pairs:
+    """Mean of the product of two cosines."""
+    near = jnp.exp(-0.5 * a**2 * ((p - c) + (q - c)))
+    return 0.5 * (near + jnp.exp(-0.5 * a**2 * ((p + c) + (q + c))))
+
+
+@_cosines.defjvp
+def _cosines_jvp(a, primals, tangents):
+    dc, dp, dq = tangents
+    here, there = _cosines(a, *primals), _sines(a, *primals)
+    return here, a**2 * (there * dc - 0.5 * here * (dp + dq))
 
 
 @dataclass(frozen=True)
