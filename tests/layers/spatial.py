@@ -230,15 +230,16 @@ jitted_moments = jax.jit(limit_moments, static_argnums=0, static_argnames="per_l
 def drawn_kernels(network, x, key, draws):
     """Per draw: products of the features that enter the last layer, and the NTK."""
     body = type(network)(network.layers[:-1])
-    x = jnp.asarray(x)
+    x = jnp.asarray(x, jnp.float32)  # in which convolutions are quick
 
     def one(key):
         params = network.init(key, x.shape[1:])
+        params = jax.tree.map(lambda p: p.astype(x.dtype), params)
         features = body.apply(params[:-1], x)
-        jacobian = jax.jacrev(lambda p: network.apply(p, x)[:, 0])(params)
-        rows = [leaf.reshape(len(x), -1) for leaf in jax.tree.leaves(jacobian)]
-        ntk = sum(row @ row.T for row in rows)
-        return features @ features.T / features.shape[-1], ntk
+        gradient = jax.grad(lambda p, image: network.apply(p, image[None])[0, 0])
+        rows = [jax.tree.leaves(gradient(params, image)) for image in x]
+        rows = jnp.stack([jnp.concatenate(list(map(jnp.ravel, row))) for row in rows])
+        return features @ features.T / features.shape[-1], rows @ rows.T
 
-    # One after another: convolutions with a batch of weights are slow on a CPU.
+    # One after another, as convolutions with a batch of weights are slow on a CPU.
     return jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(key, draws))

@@ -44,8 +44,10 @@ def test_wide_networks_average_to_the_limit(getkey):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", ["pool", "windows", "flatten"])
-@pytest.mark.parametrize("padding", ["zero", "circular", "valid"])
+@pytest.mark.parametrize(
+    ("end", "padding"),
+    [("pool", "zero"), ("flatten", "circular"), ("windows", "valid")],
+)
 def test_wide_image_networks_average_to_the_limit(end, padding, getkey):
     act, ends = Activation(ReLU()), {"pool": (Pool(),), "flatten": (Flatten(),)}
     ends["windows"] = (Pool("average", (2, 2), (1, 1)), wide((2, 1)), act, Flatten())
@@ -53,16 +55,15 @@ def test_wide_image_networks_average_to_the_limit(end, padding, getkey):
     branch = Residual(Sequential((wide((3, 3), keep, bias_std=0.4), act)))
     start = (wide((2, 2), padding), act, branch, wide((3, 2), keep, (2, 1)), act)
     network = Sequential((*start, *ends[end], LAST))
-    check_draws(network, images(3, (5, 4)), getkey(), 400)
+    check_draws(network, images(2, (5, 4)), getkey(), 200)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [Pool(), Flatten()], ids=str)
-def test_strided_shortcuts_average_to_the_limit(end, getkey):
+def test_strided_shortcuts_average_to_the_limit(getkey):
     act, down = Activation(ReLU()), wide((1,), strides=(2,))
     branch = Sequential((wide((3,), strides=(2,), bias_std=0.2), act, wide((3,))))
     start = (wide((3,)), act, Residual(branch, down), act, wide((2,)), act)
-    check_draws(Sequential((*start, end, LAST)), images(3, (6,)), getkey(), 400)
+    check_draws(Sequential((*start, Pool(), LAST)), images(2, (6,)), getkey(), 200)
 
 
 def rectified(x, layers):
