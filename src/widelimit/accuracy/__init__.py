@@ -1,0 +1,1 @@
+"""An accuracy table: duals and limit kernels beside mpmath."""
