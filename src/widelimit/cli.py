@@ -278,6 +278,58 @@ def kernel(
         )
 
 
+@app.command()
+def accuracy(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Page to write; docs/accuracy.md for the whole table."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float64 or float32; both if left out.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Part of an activation's or network's name.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare duals and limit kernels with mpmath, and write the table.
+
+    Takes a few minutes. A part of the table (--precision, --only) is written only
+    with --out. The status is 1 where the promise is broken.
+    """
+    from widelimit.accuracy import accuracy_table, page
+
+    def show(name: str, number: int, count: int) -> None:
+        sys.stderr.write(f"[{number}/{count}] {name}\n")
+
+    table = accuracy_table(precision=precision, only=only, progress=show)
+    if out is None and precision is None and only is None:
+        out = Path("docs/accuracy.md")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page(table), encoding="utf-8")
+    if as_json:
+        _print_json({**table.to_dict(), "out": None if out is None else str(out)})
+    else:
+        _print_table(
+            ("promise", "what", "quantity", *table.precisions),
+            [
+                (
+                    "kept" if row.kept else "broken",
+                    row.subject,
+                    row.quantity,
+                    *(
+                        f"{cell.worst.error:.1e}" if cell.worst else ""
+                        for cell in row.cells.values()
+                    ),
+                )
+                for row in table.rows
+            ],
+        )
+        typer.echo(table.verdict if out is None else f"{table.verdict} See {out}")
+    _end(int(bool(table.broken)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -334,6 +386,12 @@ def _tell_failures(outcomes: "Sequence[Outcome]") -> None:
                 f"{outcome.reference} failed, the first with: {' '.join(why)}\n"
             )
             status = max(status, int(len(failed) == len(outcome.records)))
+    if status:
+        raise typer.Exit(status)
+
+
+def _end(status: int) -> None:
+    """Ends the command, unless the status is 0."""
     if status:
         raise typer.Exit(status)
 
