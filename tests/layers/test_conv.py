@@ -164,14 +164,16 @@ def test_settings_out_of_range_are_named(change, message):
         dataclasses.replace(Conv(4, (3,)), **change)
 
 
-@pytest.mark.parametrize("method", ["output_shape", "init", "apply", "moments"])
+@pytest.mark.parametrize(
+    "method", ["output_shape", "without_init", "init", "apply", "moments"]
+)
 def test_images_must_fit_the_window(method, getkey):
     x = images(2, (3,))
 
     def call(layer, x):
         match method:
-            case "output_shape":
-                layer.output_shape(x.shape[1:])
+            case "output_shape" | "without_init":
+                getattr(layer, method)(x.shape[1:])
             case "init":
                 layer.init(getkey(), x.shape[1:])
             case "apply":

@@ -82,6 +82,7 @@ class Conv(AbstractWeights):
         return Windows("Conv", self.window, self.strides or (), self.padding)
 
     def fan_in(self, input_shape: Shape) -> int:
+        self.windows.positions(input_shape)
         return self.windows.size * input_shape[-1]
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -96,7 +97,7 @@ class Conv(AbstractWeights):
         self, params: Params, x: Float[Array, "n *p c"]
     ) -> Float[Array, "n *q o"]:
         weight, windows = params["weight"], self.windows
-        windows.positions(x.shape[1:])
+        fan_in = self.fan_in(x.shape[1:])
         if x.shape[-1] != weight.shape[-2]:
             raise ValueError(
                 f"`Conv.apply` needs inputs with {weight.shape[-2]} channels, as its "
@@ -111,7 +112,7 @@ class Conv(AbstractWeights):
             "VALID",
             dimension_numbers=DIMENSIONS[len(axes)],
         )
-        return self._scaled(y, params, self.fan_in(x.shape[1:]))
+        return self._scaled(y, params, fan_in)
 
     def gradient_factors(
         self,
