@@ -56,6 +56,7 @@ def test_an_activation_does_not_follow():
     x = images(2, (4,))
     conv, act = Conv(4, (2,)), Activation(ReLU())
     network = Sequential((conv, Flatten(), act))
+    assert not network.needs_joint(False)
     with pytest.raises(ValueError, match="needs Gaussian features"):
         jitted_moments(network, x)
     single = Conv(4, (4,), padding="valid")  # one position: all features are alike
