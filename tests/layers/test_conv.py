@@ -116,7 +116,8 @@ def test_circular_convolution_commutes_with_shifts(window):
 
 def test_windows_of_entry_l_at_stride_one():
     """The identity of the class's docstring: from l - (w - 1) // 2 to l + w // 2."""
-    for w, n in ((3, 5), (4, 6), (2, 3)):
+    n = 5
+    for w in (3, 4):
         ramp = np.arange(1.0, n + 1)
         weight = jnp.ones((w, 1, 1))
         y = Conv(1, (w,)).apply({"weight": weight}, jnp.asarray(ramp)[None, :, None])

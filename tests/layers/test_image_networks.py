@@ -36,6 +36,7 @@ def check_draws(network, x, key, draws):
     assert_mean_matches(ntk, ntk_limit, bias=0.02 * np.abs(ntk_limit).max())
 
 
+@pytest.mark.slow
 def test_wide_networks_average_to_the_limit(getkey):
     act = quadratic(0.4, 0.8, -0.2)
     start = (wide((3,), "circular"), act, wide((2,), strides=(2,), bias_std=0.3), act)
