@@ -1,5 +1,6 @@
 """The tables that the tests share."""
 
+import re
 from math import sqrt
 
 from widelimit.activations import (
@@ -20,6 +21,11 @@ from widelimit.activations import (
 )
 from widelimit.layers import Activation, Dense, Parameterization, Sequential
 from widelimit.networks import mlp, zhu2022_network
+
+
+def shown(value):
+    """`repr` without addresses, which differ between processes."""
+    return re.sub(" at 0x[0-9a-f]+", "", repr(value))
 
 
 def label(value):

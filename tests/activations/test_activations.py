@@ -47,7 +47,7 @@ DEFINITIONS = [
 ]
 
 
-@pytest.mark.parametrize(("phi", "definition"), DEFINITIONS, ids=repr)
+@pytest.mark.parametrize(("phi", "definition"), DEFINITIONS, ids=cases.shown)
 @pytest.mark.parametrize("shape", [(9,), (3, 3), (9, 1, 1)])
 def test_values(phi, definition, shape):
     expected = np.reshape([definition(z) for z in POINTS], shape)

@@ -154,7 +154,7 @@ def test_a_known_gap_leaves_derivatives_alone():
 
 
 @pytest.mark.parametrize(
-    "phi", [ReLU(), GELU(), Softplus(), Custom(jnp.tanh)], ids=repr
+    "phi", [ReLU(), GELU(), Softplus(), Custom(jnp.tanh)], ids=cases.shown
 )
 def test_derivatives_broadcast(phi):
     p, q = jnp.array([[0.4], [1.0], [2.0]]), jnp.array([[0.7, 1.5]])

@@ -42,7 +42,7 @@ def columns(moments):
     return jnp.asarray(np.array(moments).T)
 
 
-@pytest.mark.parametrize(("custom", "named"), PAIRS, ids=repr)
+@pytest.mark.parametrize(("custom", "named"), PAIRS, ids=cases.shown)
 def test_the_series_agrees_with_closed_forms(custom, named):
     c, p, q = columns(NARROW)
     for f in ("dual", "dual_derivative"):

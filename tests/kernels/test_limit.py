@@ -94,7 +94,7 @@ def softplus():
         (Abs(), arc_cosine(-1)),
         (Erf(), arc_sine()),
     ],
-    ids=repr,
+    ids=["relu", "leaky", "abs", "erf"],
 )
 def test_the_recursion_of_the_literature(phi, means, depth, x):
     found = limit_kernels(net(phi, depth), x[:4], x[4:])
