@@ -43,12 +43,12 @@ def library_duals(
                 continue
             columns = np.array([grid[k].rounded for k in at], precision).T
             gap = np.array([grid[k].gap for k in at], precision) if known else None
-            rows = _all_duals(activation, tuple(map(jnp.asarray, columns)), gap)
+            every = jax.jit(functools.partial(_all_duals, activation))
+            rows = every(tuple(map(jnp.asarray, columns)), gap)
             found[at] = np.asarray(rows, float).T
     return found
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _all_duals(activation, moments, gap):
     rows = []
     for dual in (activation.dual, activation.dual_derivative):
@@ -140,9 +140,9 @@ def _singular(case: Case, precision: str, m: Moments) -> str | None:
     phi, (_, p, q) = case.activation, m.rounded
     if isinstance(phi, Scaled):
         phi = phi.function
-    if isinstance(phi, Custom) and not (min(p, q) >= 0.01 and max(p, q) <= 2.5):
+    if isinstance(phi, Custom) and not (min(p, q) >= 0.01 and max(p, q) <= 1.5):
         return (
-            "Hermite series at variances above 2.5, which need more terms, and below "
+            "Hermite series at variances above 1.5, which need more terms, and below "
             "0.01, where JAX's own second derivative of tanh loses digits"
         )
     if isinstance(phi, GELU | SiLU) and precision == "float32" and max(p, q) > 1e12:

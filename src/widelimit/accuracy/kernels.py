@@ -33,13 +33,14 @@ def library_kernels(network: Network, precision: str) -> dict[int, np.ndarray]:
         values = limit_kernels(description, pairs.first, pairs.second, dtype=precision)
         with jax.enable_x64(True):
             arrays = map(jnp.asarray, (pairs.first, pairs.second, pairs.along))
-            slopes = _slopes(description, *arrays)
+            # Compiled anew, and forgotten: the programs of all depths would take a
+            # gigabyte.
+            slopes = jax.jit(functools.partial(_slopes, description))(*arrays)
         columns = (values.nngp, values.ntk, *slopes)
         found[depth] = np.stack([np.diagonal(k).astype(float) for k in columns], 1)
     return found
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _slopes(network, x, y, along):
     def kernels(x):
         pair = limit_block(network, x, y)

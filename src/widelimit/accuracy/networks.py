@@ -127,14 +127,17 @@ FACTOR = 0.3  # of du2019's branches
 
 def networks() -> tuple[Network, ...]:
     """The networks of the table."""
-    plain = [("ReLU", 2**0.5), ("LeakyReLU", 1.4), ("Abs", 1.0)]
-    plain += [("Erf", 1.3), ("GELU", 1.5), ("Sine", 1.2)]
+    plain = [("ReLU", 2**0.5), ("Erf", 1.3), ("GELU", 1.5), ("Sine", 1.2)]
     found = []
     for name, weight in plain:
         found.append(Network("plain", name, weight, 0.0, (1, 10, 100), (100,)))
         found.append(Network("plain", name, weight, 0.3, (3, 30, 100), (10,)))
     return (
         *found,
+        Network("plain", "LeakyReLU", 1.4, 0.0, (1, 100), (10,)),
+        Network("plain", "LeakyReLU", 1.4, 0.3, (30,), (3,)),
+        Network("plain", "Abs", 1.0, 0.0, (10,), (100,)),
+        Network("plain", "Abs", 1.0, 0.3, (3, 100), (30,)),
         Network("plain", "Tanh", 1.1, 0.3, (1, 3), (3,), few=True),
         Network("du2019", "GELU", 1.0, 0.0, (1, 10, 100), (10,)),
         Network("du2019", "Softplus", 1.0, 0.0, (1, 3), (3,), few=True),

@@ -1,4 +1,4 @@
-"""All comparisons, the library's side in a thread of its own."""
+"""All comparisons, the library's side in threads of its own."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +11,7 @@ from widelimit.accuracy.grid import moments
 from widelimit.accuracy.networks import Network, networks
 from widelimit.accuracy.table import AccuracyTable, gather
 
+COMPILERS = 2  # threads that compile the library's programs
 PRECISIONS = tuple(THRESHOLDS)
 
 
@@ -55,7 +56,7 @@ def accuracy_table(
         for precision in precisions
     ]
     found: list[Comparison] = []
-    pool = ThreadPoolExecutor(1)
+    pool = ThreadPoolExecutor(COMPILERS)
     try:
         values = [pool.submit(_library, *task) for task in tasks]
         for k, (task, value) in enumerate(zip(tasks, values, strict=True), start=1):
