@@ -59,7 +59,12 @@ def check_rows(caller: str, name: str, x: Any) -> None:
 
 def finite_inputs(caller: str, name: str, x: Any, dtype: str) -> np.ndarray:
     """The inputs as an array of one row each, if they are finite real numbers."""
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(
+            f"`{caller}` needs `{name}` with rows of one length. Got rows that differ."
+        ) from error
     if array.ndim < 2 or array.size == 0:
         raise ValueError(
             f"`{caller}` needs `{name}` with one input per row, at least one row and "

@@ -212,3 +212,12 @@ def test_the_gap_is_exact_to_rounding(dtype, compiled):
         moments = (jnp.asarray((m * scale).astype(dtype)) for m in (c, p, q))
         actual = np.asarray(height(*moments)).astype(float) / scale
         np.testing.assert_allclose(actual, np.sqrt(expected), rtol=4 * eps)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [(np.tanh, "written with `jax.numpy`"), (jnp.sum, "works entry by entry")],
+)
+def test_custom_functions_must_be_elementwise_and_traceable(function, message):
+    with pytest.raises(ValueError, match=message):
+        Custom(function)

@@ -181,3 +181,17 @@ def test_activations_by_name():
 def test_names_that_mean_nothing(name, message):
     with pytest.raises(ValueError, match=message):
         activation_named(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2,,4\n5,6,7,8\n", "numbers in"),
+        ("1.0x,2\n1,2\n", "numbers in"),
+        ("", "empty"),
+    ],
+)
+def test_a_first_line_with_a_mistake_is_no_line_of_names(text, message, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_rows(tmp_path / "x.csv")

@@ -160,6 +160,14 @@ def test_parallel_rows_are_named(x):
         population_gram(network, rows, throw=True)
 
 
+def test_zero_rows_are_named(x):
+    network = du2019_fully_connected(depth=1, width=7, activation=Erf())
+    rows = np.concatenate([x, np.zeros((1, 6))])
+    assert not population_gram(network, rows).positive
+    with pytest.raises(ValueError, match=r"zeros in row 4 \(1 such rows\)"):
+        population_gram(network, rows, throw=True)
+
+
 def test_a_singular_gram_matrix_is_told(x):
     # No two rows are parallel, but more rows than a linear kernel's rank.
     linear = Sequential(du2019_fully_connected(depth=1, width=7).layers[:1])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax
 from jaxtyping import Array, Float
 
 from widelimit._checks import check_at_least
@@ -35,6 +36,20 @@ class Custom(AbstractActivation):
                 f"`function={self.function!r}`."
             )
         check_at_least("Custom", "terms", self.terms, 4)
+        try:
+            row = jax.eval_shape(
+                lambda z: self.function(z), jax.ShapeDtypeStruct((3,), "float32")
+            )
+        except jax.errors.TracerArrayConversionError as error:
+            raise ValueError(
+                "`Custom` needs a function written with `jax.numpy`. Got `function="
+                f"{self.function!r}`, which turns its argument into a NumPy array."
+            ) from error
+        if getattr(row, "shape", None) != (3,):
+            raise ValueError(
+                "`Custom` needs a function that works entry by entry. Got `function="
+                f"{self.function!r}`, which makes {row} of three entries."
+            )
 
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return self.function(z)

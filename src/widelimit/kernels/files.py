@@ -147,7 +147,10 @@ def read_rows(path: Path) -> np.ndarray:
 def _read_csv(file: Path) -> np.ndarray:
     with file.open(encoding="utf-8-sig") as lines:
         first = lines.readline()
-    names = 0 if all(map(_is_number, first.split(","))) else 1
+    # A line of names has no number in it; one with some of each is a mistake.
+    names = int(bool(first.strip()) and not any(map(_is_number, first.split(","))))
+    if not first.strip():
+        raise ValueError("the file is empty, or its first line is")
     return np.loadtxt(
         file, delimiter=",", skiprows=names, ndmin=2, encoding="utf-8-sig"
     )

@@ -88,6 +88,12 @@ def population_gram(
     caller = "population_gram"
     rows = finite_inputs(caller, "x", x, "float64")
     network.output_shape(rows.shape[1:])
+    empty = np.flatnonzero(~rows.reshape(len(rows), -1).any(axis=1))
+    if throw and len(empty):
+        raise ValueError(
+            f"`{caller}` needs rows that are not zero. Got zeros in row {empty[0]} "
+            f"({len(empty)} such rows). Remove them."
+        )
     with jax.enable_x64(True):
         gram, layers = jax.tree.map(np.asarray, _matrices(network, jnp.asarray(rows)))
     first, *later = layers
@@ -175,7 +181,8 @@ def _raise_unless_positive(caller: str, found: PopulationGram) -> None:
         raise ValueError(
             f"`{caller}` needs rows of which no two are parallel (patches of which no "
             f"two depend on each other, for convolutions). Got rows {i} and {j}, whose "
-            f"matrix has the eigenvalue {found.separation:.3g}. Remove one of them."
+            f"matrix has the eigenvalue {found.separation:.3g}, within rounding "
+            f"({found.error:.1e}) of zero. Remove one of them."
         )
     if not found.positive:
         raise ValueError(

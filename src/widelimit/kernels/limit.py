@@ -40,7 +40,7 @@ def limit_kernels(
     *,
     ntk: bool = True,
     memory: float = 1.0,
-    dtype: str = "float64",
+    dtype: Any = "float64",
 ) -> KernelPair:
     r"""NNGP kernel and NTK of a network as its hidden widths go to infinity.
 
@@ -83,15 +83,13 @@ def limit_kernels(
         [1] Jacot et al. (2018), https://arxiv.org/abs/1806.07572
     """
     caller = "limit_kernels"
+    _check_network(caller, network)
+    dtype = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     check_one_of(caller, "dtype", dtype, ("float64", "float32"))
     check_positive(caller, "memory", memory)
     a = finite_inputs(caller, "x1", x1, dtype)
     b = a if x2 is None else finite_inputs(caller, "x2", x2, dtype)
-    if a.shape[1:] != b.shape[1:]:
-        raise ValueError(
-            f"`{caller}` needs `x1` and `x2` with the same features. Got "
-            f"`x1.shape={a.shape}` and `x2.shape={b.shape}`."
-        )
+    _check_alike(caller, a, b)
     network.output_shape(a.shape[1:])
     check_memory(
         caller,
@@ -144,15 +142,20 @@ def limit_block(
 
     Returns:
         The kernels as JAX arrays.
+
+    Raises:
+        ValueError: If the inputs differ in shape, or do not fit the network.
     """
+    _check_network("limit_block", network)
+    _check_alike("limit_block", x1, x2)
     m = network.moments(input_moments(network, x1, x2, ntk=ntk))
     return KernelPair(m.diagonal(m.cross), m.diagonal(_total(m)) if ntk else None)
 
 
 def limit_moments(
     network: AbstractLayer,
-    x1: Float[Array, "n *s"],
-    x2: Float[Array, "m *s"] | None = None,
+    x1: ArrayLike,
+    x2: ArrayLike | None = None,
     *,
     per_layer: bool = False,
 ) -> tuple[Moments, ...]:
@@ -160,7 +163,8 @@ def limit_moments(
 
     Args:
         network: Description of the network.
-        x1: Inputs, one per row.
+        x1: Inputs, one per row. JAX arrays (also traced ones) keep their precision;
+            what is none is taken in float64.
         x2: Inputs; `x1` again if `None`.
         per_layer: Whether to keep apart what each layer with parameters adds to
             $\Theta$: the limits of du2019's $G^{(h)}$ for the layers in order.
@@ -168,13 +172,42 @@ def limit_moments(
     Returns:
         Moments of the input, and then of what leaves each layer of a `Sequential`; of
         any other layer, the input's and the output's.
+
+    Raises:
+        ValueError: If the inputs differ in shape, or do not fit the network.
     """
+    caller = "limit_moments"
+    _check_network(caller, network)
     x2 = x1 if x2 is None else x2
+    if not (isinstance(x1, jax.Array) and isinstance(x2, jax.Array)):
+        with jax.enable_x64(True):
+            rows = (
+                jnp.asarray(finite_inputs(caller, name, x, "float64"))
+                for name, x in (("x1", x1), ("x2", x2))
+            )
+            return limit_moments(network, *rows, per_layer=per_layer)
+    _check_alike(caller, x1, x2)
     moments = [input_moments(network, x1, x2, per_layer=per_layer)]
     layers = network.layers if isinstance(network, Sequential) else (network,)
     for layer in layers:
         moments.append(layer.moments(moments[-1]))
     return tuple(moments)
+
+
+def _check_network(caller: str, network: Any) -> None:
+    if not isinstance(network, AbstractLayer):
+        raise ValueError(
+            f"`{caller}` needs the description of a network, such as "
+            f"`networks.mlp(depth=2, width=64)`. Got `network={network!r}`."
+        )
+
+
+def _check_alike(caller: str, x1: Any, x2: Any) -> None:
+    if x1.ndim < 2 or x1.shape[1:] != x2.shape[1:]:
+        raise ValueError(
+            f"`{caller}` needs `x1` and `x2` with one input per row and the same "
+            f"features. Got `x1.shape={x1.shape}` and `x2.shape={x2.shape}`."
+        )
 
 
 def _total(m: Moments) -> Float[Array, "n m *s"]:
