@@ -14,6 +14,7 @@ PAGES = [
     "docs/coming-from-neural-tangents.md",
     "docs/activations.md",
     pytest.param("docs/bounds.md", marks=SLOW),
+    pytest.param("docs/du2019.md", marks=SLOW),
     pytest.param("docs/kernels.md", marks=SLOW),
     pytest.param("docs/layers.md", marks=SLOW),
 ]

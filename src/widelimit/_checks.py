@@ -4,6 +4,7 @@ Each message reads: `caller` needs <requirement>. Got <value>. <What to do>.
 """
 
 import math
+import numbers
 import os
 from collections.abc import Collection
 from typing import Any
@@ -17,6 +18,15 @@ def check_at_least(
     """Raise unless `value >= least` (NaN fails)."""
     if not value >= least:
         raise ValueError(f"`{caller}` needs `{name} >= {least}`. Got `{name}={value}`.")
+
+
+def check_count(caller: str, name: str, value: Any, least: int) -> None:
+    """Raise unless `value` is a whole number of at least `least`."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise ValueError(
+            f"`{caller}` needs a whole number as `{name}`. Got `{name}={value!r}`."
+        )
+    check_at_least(caller, name, value, least)
 
 
 def check_positive(caller: str, name: str, value: int | float) -> None:

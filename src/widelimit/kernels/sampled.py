@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from widelimit._checks import check_at_least, check_one_of, check_positive
+from widelimit._checks import check_count, check_one_of, check_positive
 from widelimit.kernels.empirical import empirical_ntk_block
 from widelimit.kernels.empirical_checks import input_pair
 from widelimit.kernels.empirical_nngp import (
@@ -103,7 +103,7 @@ def sampled_kernels(
         True
     """
     caller = "sampled_kernels"
-    check_at_least(caller, "draws", draws, 2)
+    check_count(caller, "draws", draws, 2)
     check_one_of(caller, "dtype", dtype, ("float64", "float32"))
     check_positive(caller, "memory", memory)
     a, b = input_pair(caller, x1, x2, dtype)

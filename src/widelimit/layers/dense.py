@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit._checks import check_at_least
+from widelimit._checks import check_count
 from widelimit.layers.base import Params, Shape
 from widelimit.layers.gradients import inner_products
 from widelimit.layers.moments import Moments
@@ -46,7 +46,7 @@ class Dense(AbstractWeights):
     parameterization: Parameterization = Parameterization.STANDARD
 
     def __post_init__(self) -> None:
-        check_at_least("Dense", "features", self.features, 1)
+        check_count("Dense", "features", self.features, 1)
         self._check_weights()
 
     def fan_in(self, input_shape: Shape) -> int:

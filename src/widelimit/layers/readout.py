@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit._checks import check_at_least, check_positive
+from widelimit._checks import check_count, check_positive
 from widelimit.layers.base import AbstractLayer, Params, Shape
 from widelimit.layers.gradients import Tap
 from widelimit.layers.moments import Moments
@@ -33,7 +33,7 @@ class Readout(AbstractLayer):
     independent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least("Readout", "outputs", self.outputs, 1)
+        check_count("Readout", "outputs", self.outputs, 1)
         check_positive("Readout", "abs(scale)", abs(self.scale))
 
     def output_shape(self, input_shape: Shape) -> Shape:

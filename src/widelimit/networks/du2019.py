@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from widelimit._checks import check_at_least, check_positive
+from widelimit._checks import check_count, check_positive
 from widelimit.activations import AbstractActivation, Softplus
 from widelimit.layers import (
     AbstractLayer,
@@ -41,7 +41,7 @@ def du2019_fully_connected(
     Raises:
         ValueError: If a number is out of range, or $c_\sigma$ does not exist.
     """
-    check_at_least("du2019_fully_connected", "depth", depth, 1)
+    check_count("du2019_fully_connected", "depth", depth, 1)
     sigma = Activation((activation or Softplus()).normalized())
     return Sequential(
         (_first(width), sigma, *(_hidden(width), sigma) * (depth - 1), Readout())
@@ -163,7 +163,7 @@ def _residual(
     c_lambda: float,
     separation: float,
 ) -> tuple[AbstractLayer, ...]:
-    check_at_least(caller, "depth", depth, 1)
+    check_count(caller, "depth", depth, 1)
     check_positive(caller, "c_lambda", c_lambda)
     check_positive(caller, "separation", separation)
     if c_lambda >= 1:

@@ -1,6 +1,6 @@
 """The multilayer perceptron."""
 
-from widelimit._checks import check_at_least
+from widelimit._checks import check_count
 from widelimit.activations import AbstractActivation, ReLU
 from widelimit.layers import Activation, Dense, Parameterization, Sequential
 
@@ -41,7 +41,7 @@ def mlp(
         >>> net.apply(params, jnp.ones((4, 5))).shape
         (4, 3)
     """
-    check_at_least("mlp", "depth", depth, 0)
+    check_count("mlp", "depth", depth, 0)
     hidden = Dense(width, weight_std, bias_std, parameterization=parameterization)
     readout = Dense(outputs, weight_std, bias_std, parameterization=parameterization)
     nonlinearity = Activation(activation or ReLU())

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
-from widelimit._checks import check_at_least, check_finite, check_positive
+from widelimit._checks import check_count, check_finite, check_positive
 from widelimit.layers import AbstractLayer, Params
 from widelimit.training.gradient_descent_record import Descent, measured, norms
 from widelimit.training.gradient_descent_steps import (
@@ -22,8 +22,8 @@ from widelimit.training.gradient_descent_steps import (
 def gradient_descent(
     network: AbstractLayer,
     params: Params,
-    x: Float[Array | np.ndarray, "n *s"],
-    y: Float[Array | np.ndarray, " n"],
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     step_size: float,
     steps: int,
@@ -58,7 +58,7 @@ def gradient_descent(
         report: Called now and then with the share done.
 
     Returns:
-        Parameters, status, and all that was recorded at every step.
+        Parameters, where seeds diverged, and all that was recorded at every step.
 
     Raises:
         ValueError: If shapes disagree, a number is not finite or out of range, the
@@ -78,6 +78,7 @@ def gradient_descent(
     References:
         du2019, Sec. 2.2, Sec. 6 and Condition 6.1.
     """
+    x, y = np.asarray(x), np.asarray(y)
     seeds = _check(network, params, x, y, step_size, steps, lambda_0, population)
     dtype = jax.tree.leaves(params)[0].dtype
     x, y = jnp.asarray(x, dtype), jnp.asarray(y, dtype)
@@ -142,7 +143,7 @@ def _check(
     """Refuse what does not fit together; returns the number of seeds."""
     caller = "gradient_descent"
     check_positive(caller, "step_size", step_size)
-    check_at_least(caller, "steps", steps, 0)
+    check_count(caller, "steps", steps, 0)
     check_finite(caller, "x", x)
     check_finite(caller, "y", y)
     if len(x) == 0 or y.shape != (len(x),):
