@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from oracles import assert_mean_matches, gaussian_pair_mean, unchecked
-from widelimit.activations import GELU, Abs, Erf, Identity, LeakyReLU, ReLU, Softplus
+from widelimit.activations import (
+    GELU,
+    Abs,
+    Custom,
+    Erf,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Softplus,
+    Tanh,
+)
 from widelimit.kernels import limit_block, limit_kernels, limit_moments
 from widelimit.layers import (
     Activation,
@@ -287,6 +297,36 @@ def test_scaling_laws(x):
     )
 
 
+@pytest.mark.parametrize(
+    ("dtype", "s"),
+    [("float64", 1e-100), ("float64", 1e100), ("float32", 1e-15), ("float32", 1e15)],
+)
+def test_relu_kernels_scale_in_the_whole_range_of_floats(dtype, s, x):
+    """Through a residual sum; pairs of all angles, also nearly parallel ones."""
+    branch = Sequential((Activation(ReLU()), Dense(3, 0.9, parameterization=NTK)))
+    residual = Residual(branch, Dense(3, 0.8, parameterization=NTK))
+    network = Sequential((Dense(3, 1.2), residual, Activation(ReLU()), Dense(1, 1.1)))
+    close = x[:1] + np.array([[1e-3], [1e-6]]) * x[1:2]
+    rows = np.concatenate([x[:4], close, -x[:1], np.zeros((1, 5))])
+    rows = rows.astype(np.float32).astype(np.float64)
+    exact = limit_kernels(network, rows)
+    found = limit_kernels(network, rows * s, dtype=dtype)
+    rtol = {"float64": 1e-12, "float32": 1e-5}[dtype]
+    for one, other in ((found.nngp, exact.nngp), (found.ntk, exact.ntk)):
+        actual = one.astype(np.float64) / s / s
+        np.testing.assert_allclose(actual, other, rtol=rtol)
+
+
+def test_shrinking_kernels_of_deep_networks_keep_their_digits(x):
+    network = net(ReLU(), 100, None, weight_std=1.0)
+    rows = x.astype(np.float32)
+    exact, found = (
+        limit_kernels(network, rows, dtype=d) for d in ("float64", "float32")
+    )
+    np.testing.assert_allclose(found.nngp, exact.nngp, rtol=1e-5)
+    np.testing.assert_allclose(found.ntk, exact.ntk, rtol=1e-5)
+
+
 def test_a_linear_network_is_a_product_of_inner_products(x):
     found = limit_kernels(net(Identity(), 2, None), x[:3], x[3:])
     gram = x[:3] @ x[3:].T / 5 * 1.3**6
@@ -337,6 +377,8 @@ def test_without_the_tangent_kernel(x):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"network": "relu"}, r"description of a network.*Got `network='relu'`"),
+        ({"x1": [[1.0, 2.0], [3.0]]}, "`x1` with rows of one length"),
         ({"x2": np.ones((2, 4))}, r"same features. Got `x1.shape=\(7, 5\)` and `x2.sh"),
         ({"x1": np.ones(5)}, r"one input per row.*Got `x1.shape=\(5,\)`"),
         ({"x1": np.ones((0, 5))}, r"at least one row.*Got `x1.shape=\(0, 5\)`"),
@@ -349,9 +391,42 @@ def test_without_the_tangent_kernel(x):
     ],
 )
 def test_bad_input_is_named(change, message, x):
-    arguments = {"x1": x} | change
+    arguments = {"network": net(ReLU()), "x1": x} | change
     with unchecked(), pytest.raises(ValueError, match=message):
-        limit_kernels(net(ReLU()), **arguments)
+        limit_kernels(**arguments)
+
+
+def test_moments_take_what_kernels_take(x):
+    """Lists and float32 are taken in float64; shapes are checked under `jit` too."""
+    with jax.enable_x64(False):
+        found = limit_moments(net(ReLU(), 1), x[:2].tolist())[-1]
+    np.testing.assert_array_equal(
+        found.cross, limit_moments(net(ReLU(), 1), x[:2])[-1].cross
+    )
+    assert found.cross.dtype == np.float64
+    for f in (limit_moments, limit_block):
+        with pytest.raises(ValueError, match=r"same features. Got `x1.shape=\(7, 5\)`"):
+            jax.jit(lambda a, b, f=f: f(net(ReLU()), a, b))(x, x[:, :4])
+
+
+@pytest.mark.parametrize(
+    ("phi", "size"),
+    [(Custom(jnp.tanh), 100.0), (Custom(lambda z: jnp.exp(z * z)), 1.0)],
+    ids=["wide", "infinite"],
+)
+def test_a_quadrature_that_does_not_converge_is_told(phi, size, x):
+    branch = Sequential((Activation(phi), Dense(3, parameterization=NTK)))
+    network = Sequential((Dense(3, parameterization=NTK), Residual(branch), Dense(1)))
+    with pytest.raises(ValueError, match="duals that converge. Got an estimated"):
+        limit_kernels(network, size * x)
+
+
+def test_a_quadrature_that_converges_is_accurate(x):
+    found, exact = (
+        limit_kernels(net(phi, 1, weight_std=0.8), 0.3 * x)
+        for phi in (Custom(jnp.tanh), Tanh())
+    )
+    np.testing.assert_allclose(found.ntk, exact.ntk, rtol=1e-11)
 
 
 def test_activations_need_gaussian_features(x):

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from widelimit._checks import finite_inputs
-from widelimit.activations.moments import gap as gap_of
+from widelimit.activations.moments import height as height_of
 from widelimit.kernels.inputs import input_moments
+from widelimit.kernels.quadrature import check_duals
 from widelimit.layers import (
     AbstractLayer,
     Activation,
@@ -94,6 +95,7 @@ def population_gram(
             f"`{caller}` needs rows that are not zero. Got zeros in row {empty[0]} "
             f"({len(empty)} such rows). Remove them."
         )
+    check_duals(caller, network, rows)
     with jax.enable_x64(True):
         gram, layers = jax.tree.map(np.asarray, _matrices(network, jnp.asarray(rows)))
     first, *later = layers
@@ -164,9 +166,9 @@ def _least_pair(k: Float[np.ndarray, "n n p r"]) -> tuple[tuple[int, int], float
         flat = k[..., 0, 0]
         a, b, c = flat[i, i], flat[j, j], flat[i, j]
         with jax.enable_x64(True):
-            gap = np.asarray(gap_of(*map(jnp.asarray, (c, a, b))))
+            height = np.asarray(height_of(*map(jnp.asarray, (c, a, b))))
         # The determinant over the larger eigenvalue loses nothing to cancellation.
-        least = gap / ((a + b) / 2 + np.hypot((a - b) / 2, c))
+        least = height * (height / ((a + b) / 2 + np.hypot((a - b) / 2, c)))
     else:
         swapped = np.swapaxes(k[i, j], 1, 2)
         both = np.block([[k[i, i], k[i, j]], [swapped, k[j, j]]])

@@ -14,6 +14,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from widelimit._checks import check_memory, check_one_of, check_positive, finite_inputs
 from widelimit.kernels.inputs import input_moments, pair_bytes
+from widelimit.kernels.quadrature import check_duals
 from widelimit.layers import AbstractLayer, Moments, Sequential
 
 GIB = 2**30
@@ -69,8 +70,9 @@ def limit_kernels(
 
     Raises:
         ValueError: If the inputs differ in shape, hold no rows or numbers that are not
-            finite, the network has no limit or does not fit them, or the result or a
-            single pair does not fit into the memory.
+            finite, the network has no limit or does not fit them, a dual by quadrature
+            does not converge, or the result or a single pair does not fit into the
+            memory.
 
     Example:
         >>> import numpy as np
@@ -100,6 +102,8 @@ def limit_kernels(
     )
     bytes_of_pair = pair_bytes(network, a.shape[1:], a.dtype.itemsize)
     side = _tile_side(caller, bytes_of_pair, memory, a.shape[1:], a.dtype.itemsize)
+    for inputs in (a,) if x2 is None else (a, b):
+        check_duals(caller, network, inputs)
     with jax.enable_x64(dtype == "float64"):
         devices = len(jax.devices())
         rows = -(-min(side, len(a)) // devices) * devices
