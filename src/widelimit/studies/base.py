@@ -41,6 +41,7 @@ class Study:
         figures: From the results, the figures.
         check: Called before trials run; raises `ValueError` or `OSError`, with the
             cure, where none of them could succeed, as without the data.
+        demo: Whether `widelimit demo` runs it, as it takes half a minute at most.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Study:
     claims: "Callable[[xr.Dataset], list[Claim]]"
     figures: "Callable[[xr.Dataset], list[Figure]]"
     check: Callable[[Any], None] | None = None
+    demo: bool = True
 
     def configure(
         self, preset: str = "quick", changes: Mapping[str, Any] | None = None

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from widelimit.studies.base import Study
+from widelimit.studies.gram_depth import GRAM_DEPTH
+from widelimit.studies.gram_stability import GRAM_STABILITY
 from widelimit.studies.lazy_ratio import LAZY_RATIO
+from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
 from widelimit.studies.stability_depth import STABILITY_DEPTH
 from widelimit.studies.stability_regime import STABILITY_REGIME
 from widelimit.studies.stability_width import STABILITY_WIDTH
@@ -13,7 +16,15 @@ from widelimit.studies.stability_width import STABILITY_WIDTH
 STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         study.name: study
-        for study in (LAZY_RATIO, STABILITY_WIDTH, STABILITY_REGIME, STABILITY_DEPTH)
+        for study in (
+            LAZY_RATIO,
+            STABILITY_WIDTH,
+            STABILITY_REGIME,
+            STABILITY_DEPTH,
+            LINEAR_CONVERGENCE,
+            GRAM_STABILITY,
+            GRAM_DEPTH,
+        )
     }
 )
 

@@ -188,6 +188,7 @@ GRAM_DEPTH = Study(
     trial=DEPTH_TRIAL,
     claims=_claims,
     figures=_figures,
+    demo=False,
     check=check_rows,
 )
 """lambda_0 from the limit alone, against H."""

@@ -181,6 +181,7 @@ GRAM_STABILITY = Study(
     trial=TRIAL,
     claims=_claims,
     figures=_figures,
+    demo=False,
     check=check,
 )
 """Distances from the limit and from the start, against width."""

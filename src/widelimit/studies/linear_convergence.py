@@ -202,6 +202,7 @@ LINEAR_CONVERGENCE = Study(
     trial=TRIAL,
     claims=_claims,
     figures=_figures,
+    demo=False,
     check=check,
 )
 """Loss, and the smallest eigenvalue of G^(H), step by step."""
