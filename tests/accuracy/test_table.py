@@ -32,8 +32,8 @@ TINY = Network("plain", "Identity", 1.1, 0.3, (1, 3), (1,), few=True)
 class Off(Identity):
     """Wrong in the twelfth digit."""
 
-    def dual(self, c, p, q, gap=None):
-        return super().dual(c, p, q, gap) * (1 + 1e-11)
+    def dual(self, c, p, q, height=None):
+        return super().dual(c, p, q, height) * (1 + 1e-11)
 
 
 def broken(comparisons):
@@ -102,7 +102,9 @@ def test_the_grid_holds_moments_that_exist(precision):
             assert c * c <= p * q and p > 0 and q > 0
         kind = np.dtype(precision).type
         assert all(float(kind(x)) == x for x in m.rounded)
-        assert (m.gap is None) == (tuple(map(float, m.exact)) == m.rounded) or m.gap
+        assert (m.height is None) == (
+            tuple(map(float, m.exact)) == m.rounded
+        ) or m.height
 
 
 def test_a_table_of_one_activation(tmp_path, capsys):

@@ -232,15 +232,15 @@ def test_duals_of_no_variance_are_values_at_zero():
 
 @pytest.mark.parametrize(("phi", "slope"), RECTIFIERS, ids=repr)
 @pytest.mark.parametrize("closeness", [1e-4, 1e-8])
-def test_a_known_gap_keeps_the_digits_of_nearby_inputs(phi, slope, closeness):
+def test_a_known_height_keeps_the_digits_of_nearby_inputs(phi, slope, closeness):
     x = np.array([0.7, -0.4, 1.1])
     shift = closeness * np.array([0.3, 0.9, -0.5])
     with mpmath.workdps(60):
         one = [mpmath.mpf(a) for a in x]
         two = [a + mpmath.mpf(b) for a, b in zip(one, shift, strict=True)]
         c, p, q = (mpmath.fdot(a, b) for a, b in ((one, two), (one, one), (two, two)))
-        gap = p * q - c * c
-        floats = [float(m) for m in (c, p, q, gap)]
+        height = mpmath.sqrt(p * q - c * c)
+        floats = [float(m) for m in (c, p, q, height)]
         cosine = c / mpmath.sqrt(p * q)
         theta = mpmath.acos(cosine)
         truth = ((1 + slope**2) * (mpmath.pi - theta) + 2 * slope * theta) / (

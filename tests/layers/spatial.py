@@ -193,7 +193,7 @@ def moments_of(state, one, two, channels):
         cross=block(state.k, one, two),
         first=jnp.asarray(own[0]),
         second=jnp.asarray(own[1]),
-        gap=None,
+        height=None,
         mean_first=jnp.asarray(means[0]),
         mean_second=jnp.asarray(means[1]),
         ntk=(block(state.t, one, two),),

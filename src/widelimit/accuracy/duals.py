@@ -38,21 +38,23 @@ def library_duals(
     found = np.zeros((len(grid), len(QUANTITIES)))
     with jax.enable_x64(True):
         for known in (False, True):
-            at = [k for k, m in enumerate(grid) if (m.gap is not None) == known]
+            at = [k for k, m in enumerate(grid) if (m.height is not None) == known]
             if not at:
                 continue
             columns = np.array([grid[k].rounded for k in at], precision).T
-            gap = np.array([grid[k].gap for k in at], precision) if known else None
+            height = (
+                np.array([grid[k].height for k in at], precision) if known else None
+            )
             every = jax.jit(functools.partial(_all_duals, activation))
-            rows = every(tuple(map(jnp.asarray, columns)), gap)
+            rows = every(tuple(map(jnp.asarray, columns)), height)
             found[at] = np.asarray(rows, float).T
     return found
 
 
-def _all_duals(activation, moments, gap):
+def _all_duals(activation, moments, height):
     rows = []
     for dual in (activation.dual, activation.dual_derivative):
-        f = functools.partial(_at, dual, gap)
+        f = functools.partial(_at, dual, height)
         rows.append(f(*moments))
         for k in range(3):
             along = [jnp.full_like(m, float(i == k)) for i, m in enumerate(moments)]
@@ -60,8 +62,8 @@ def _all_duals(activation, moments, gap):
     return rows
 
 
-def _at(dual: Callable, gap, c, p, q):
-    return dual(c, p, q) if gap is None else dual(c, p, q, gap)
+def _at(dual: Callable, height, c, p, q):
+    return dual(c, p, q) if height is None else dual(c, p, q, height)
 
 
 def library_means(activation: AbstractActivation, precision: str) -> np.ndarray:
@@ -148,7 +150,7 @@ def _singular(case: Case, precision: str, m: Moments) -> str | None:
     if isinstance(phi, GELU | SiLU) and precision == "float32" and max(p, q) > 1e12:
         return "variances above 1e12 in float32, whose products overflow"
     large = {"float64": 1e3, "float32": 10.0}[precision]
-    if isinstance(phi, AbstractWave) and m.gap is not None and max(p, q) > large:
+    if isinstance(phi, AbstractWave) and m.height is not None and max(p, q) > large:
         return (
             "waves of inputs with moments above 1000 (10 in float32), where rounding "
             "the moments moves the exponent"

@@ -18,13 +18,13 @@ class Moments:
         place: What is hard about them.
         rounded: $(c, p, q)$ in the precision under test.
         exact: The moments at which the reference is taken.
-        gap: $pq - c^2$ rounded, where the caller hands it over.
+        height: $\sqrt{pq - c^2}$ rounded, where the caller hands it over.
     """
 
     place: str
     rounded: tuple[float, float, float]
     exact: tuple[Real, Real, Real]
-    gap: float | None = None
+    height: float | None = None
 
 
 MODERATE = [
@@ -62,7 +62,7 @@ def moments(dtype: str, few: bool = False) -> tuple[Moments, ...]:
         Moments that a Gaussian pair can have: $c^2 \le pq$.
     """
     found = [*_as_given(dtype, few), *_of_inputs(dtype, few)]
-    return tuple({(m.rounded, m.gap): m for m in found}.values())
+    return tuple({(m.rounded, m.height): m for m in found}.values())
 
 
 def _as_given(dtype: str, few: bool) -> Iterator[Moments]:
@@ -109,12 +109,13 @@ def _of_inputs(dtype: str, few: bool) -> Iterator[Moments]:
 
 
 def _known(place: str, x: np.ndarray, y: np.ndarray, dtype: str) -> Moments:
-    """Moments of two inputs, rounded once, and the gap with them."""
+    """Moments of two inputs, rounded once, and the height with them."""
     kind = np.dtype(dtype).type
     with mpmath.workdps(DIGITS):
         a, b = ([mpmath.mpf(float(v)) for v in row] for row in (x, y))
         c, p, q = _dot(a, b), _dot(a, a), _dot(b, b)
-        once = [float(kind(float(m))) for m in (c, p, q, p * q - c * c)]
+        height = (p * q - c * c) ** 0.5
+        once = [float(kind(float(m))) for m in (c, p, q, height)]
         return Moments(place, (once[0], once[1], once[2]), (c, p, q), once[3])
 
 

@@ -24,8 +24,9 @@ values and first derivatives, with references that share no formula with the lib
 ## How errors are measured
 
 - Moments $(c, p, q)$ and inputs count exactly as given, as floats of the precision.
-  Points *of inputs* hand `gap` to the dual; the truth is then that of the inputs' own
-  moments. Kernels take inputs; *by x* is the derivative along a direction of the first.
+  Points *of inputs* hand `height` to the dual; the truth is then that of the inputs'
+  own moments. Kernels take inputs; *by x* is the derivative along a direction of the
+  first.
 - Errors are relative to the true value. Where a quantity has a zero by cancellation
   (duals of GELU, SiLU, mixed polynomials, leaky rectifiers; all kernels), they are
   relative to a tenth of its natural scale if that is larger. For $E\\phi(u)\\phi(v)$

@@ -47,28 +47,28 @@ class AbstractActivation(Description, abc.ABC):
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         r"""$\phi(z)$, entry by entry."""
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
         r"""$E[\phi(u)\phi(v)]$.
 
         Args:
             c: Covariance $E[uv]$; at most $\sqrt{pq}$ in size.
             p: Variance $E[u^2]$.
             q: Variance $E[v^2]$.
-            gap: $pq - c^2$, from a caller who knows it better than $c$, $p$ and $q$
-                say after rounding: near $c = \pm\sqrt{pq}$ half of the digits of
-                $\sqrt{pq - c^2}$ are beyond what rounded moments hold. It sharpens
-                the value; derivatives are those with respect to $(c, p, q)$, as if
-                `gap` followed from them. Left out, it is formed without cancellation.
+            height: $\sqrt{pq - c^2}$, from a caller who knows it better than $c$,
+                $p$ and $q$ say after rounding: near $c = \pm\sqrt{pq}$ half of its
+                digits are beyond what rounded moments hold. It sharpens the value;
+                derivatives are those with respect to $(c, p, q)$, as if `height`
+                followed from them. Left out, it is formed without cancellation.
 
         Returns:
             The mean, in the broadcast shape.
         """
-        del gap  # a smooth function loses nothing without it
+        del height  # a smooth function loses nothing without it
         terms = self._hermite_terms("dual")
         return hermite.pair_mean(self, 0, 0, terms, c, p, q)
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
         r"""$E[\phi'(u)\phi'(v)]$, which is also $\partial_c$ of `dual`.
 
@@ -76,17 +76,17 @@ class AbstractActivation(Description, abc.ABC):
             c: Covariance, as in `dual`.
             p: Variance of $u$.
             q: Variance of $v$.
-            gap: $pq - c^2$ if known better, as in `dual`.
+            height: $\sqrt{pq - c^2}$ if known better, as in `dual`.
 
         Returns:
             The mean, in the broadcast shape.
         """
-        del gap
+        del height
         terms = self._hermite_terms("dual_derivative")
         return hermite.pair_mean(self, 1, 1, terms, c, p, q)
 
-    def dual_gap(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs) -> Pairs | None:
-        r"""$E\phi(u)^2\,E\phi(v)^2 - (E\phi(u)\phi(v))^2$, from an accurate `gap`.
+    def dual_height(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs) -> Pairs | None:
+        r"""$\sqrt{E\phi(u)^2\,E\phi(v)^2 - (E\phi(u)\phi(v))^2}$, from that of $u, v$.
 
         It keeps the digits of small angles from layer to layer. Its derivatives are
         not those of the formula: duals do not use them.
@@ -95,12 +95,12 @@ class AbstractActivation(Description, abc.ABC):
             c: Covariance, as in `dual`.
             p: Variance of $u$.
             q: Variance of $v$.
-            gap: $pq - c^2$.
+            height: $\sqrt{pq - c^2}$, accurately.
 
         Returns:
-            The gap, or `None` where it is not known better than rounded duals say.
+            The height, or `None` where it is not known better than rounded duals say.
         """
-        del c, p, q, gap
+        del c, p, q, height
         return None
 
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -216,17 +216,17 @@ class Scaled(AbstractActivation):
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return self.factor * self.function(z)
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
-        return self.factor**2 * self.function.dual(c, p, q, gap)
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
+        return self.factor**2 * self.function.dual(c, p, q, height)
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
-        return self.factor**2 * self.function.dual_derivative(c, p, q, gap)
+        return self.factor**2 * self.function.dual_derivative(c, p, q, height)
 
-    def dual_gap(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs) -> Pairs | None:
-        inner = self.function.dual_gap(c, p, q, gap)
-        return None if inner is None else self.factor**4 * inner
+    def dual_height(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs) -> Pairs | None:
+        inner = self.function.dual_height(c, p, q, height)
+        return None if inner is None else self.factor**2 * inner
 
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return self.factor * self.function.mean(q)

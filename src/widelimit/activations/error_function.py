@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from widelimit.activations import orthant
 from widelimit.activations.base import AbstractActivation, Constants, Pairs
-from widelimit.activations.moments import gap as gap_of
+from widelimit.activations.moments import gap, squared
 from widelimit.activations.orthant import TAU, blur
 
 
@@ -32,13 +32,13 @@ class Erf(AbstractActivation):
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jax.scipy.special.erf(z)
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
-        return 4 / TAU * orthant.centred_angle(blur(c, p, q, gap, 0.5, 0.5))
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
+        return 4 / TAU * orthant.centred_angle(blur(c, p, q, squared(height), 0.5, 0.5))
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
-        return 4 / TAU / blur(c, p, q, gap, 0.5, 0.5).H
+        return 4 / TAU / blur(c, p, q, squared(height), 0.5, 0.5).H
 
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.zeros_like(q)
@@ -71,14 +71,14 @@ class GELU(AbstractActivation):
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jax.nn.gelu(z, approximate=False)
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
-        known = gap_of(c, p, q, gap)
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
+        known = gap(c, p, q, squared(height))
         return orthant.gate(c, p, q, known, 1.0, 1.0) / TAU
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
-        return orthant.gate_derivative(c, p, q, gap, 1.0, 1.0) / TAU
+        return orthant.gate_derivative(c, p, q, squared(height), 1.0, 1.0) / TAU
 
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return q / jnp.sqrt(TAU * (1 + q))

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from widelimit.activations import logistic_mixture, orthant
 from widelimit.activations.base import AbstractActivation, Constants, Pairs
 from widelimit.activations.moments import gap as gap_of
+from widelimit.activations.moments import squared
 from widelimit.activations.orthant import TAU, blur
 
 
@@ -34,13 +35,13 @@ class AbstractLogistic(AbstractActivation):
     def component_derivative(self, c, p, q, gap, s, t) -> Pairs:
         r"""$\partial_c$ of `component`."""
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
-        return _mix(self, "component", None, c, p, q, gap)
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
+        return _mix(self, "component", None, c, p, q, height)
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
-        return _mix(self, "component_derivative", None, c, p, q, gap)
+        return _mix(self, "component_derivative", None, c, p, q, height)
 
     def quadrature_error(self, c: Pairs, p: Pairs, q: Pairs) -> Pairs:
         fewer = logistic_mixture.NODES[c.dtype.name] - 2
@@ -53,9 +54,9 @@ class AbstractLogistic(AbstractActivation):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _mix(activation, component, nodes, c, p, q, gap):
+def _mix(activation, component, nodes, c, p, q, height):
     """The mean of a component; compiled once for each activation and shape."""
-    known = gap_of(c, p, q, gap)
+    known = gap_of(c, p, q, squared(height))
     dual, b2 = getattr(activation, component), activation.blur_factor**2
     return logistic_mixture.pair_mean(
         lambda s, t: dual(c, p, q, known, b2 * s, b2 * t), c.dtype, nodes

@@ -5,8 +5,9 @@ leave it with a relative error of rounding / $\epsilon$. Here it is right to the
 digits for the moments *as given*. How well those say what was meant is another matter:
 rounding of $c$ alone changes $pq - c^2$ by a relative rounding / $\epsilon$, so that
 the angle is known to the square root of the rounding unit in the worst case. A caller
-who knows $pq - c^2$ better can pass it: for inputs it is
-$\|x\|^2 r^2 - \langle x, x - x' \rangle^2$ with $r = \|x - x'\|$.
+who knows the height better can pass it: for inputs it is $\|x\|$ times the norm of the
+part of $x'$ that is orthogonal to $x$. The height is of the degree of the moments, so
+that it is in the range of floats where they are; $pq - c^2$, the gap, may not be.
 """
 
 import jax
@@ -58,14 +59,15 @@ def height(
         c: Covariance.
         p: Variance.
         q: Variance.
-        known: $pq - c^2$, as in `gap`.
+        known: The result, if the caller knows it better than rounded moments say.
 
     Returns:
-        The height. Where it is zero its derivative, in truth infinite, is zero, which
-        is right along $c = p = q$ only.
+        The height; its derivatives are those by $(c, p, q)$ even if the value was
+        known. Where it is zero its derivative, in truth infinite, is zero, which is
+        right along $c = p = q$ only.
     """
     if known is not None:
-        return jnp.sqrt(gap(c, p, q, known))
+        return jnp.maximum(known, 0.0)
     # Powers of two, so that products neither overflow nor lose digits.
     i, j = (_power(x) for x in (p, q))
     return jnp.sqrt(gap((c * i) * j, (p * i) * i, (q * j) * j)) / i / j
@@ -76,8 +78,16 @@ def _height_jvp(primals, tangents):
     c, p, q, _ = primals
     dc, dp, dq, _ = tangents
     h = height(*primals)
-    slope = (0.5 * (q * dp + p * dq) - c * dc) / jnp.where(h > 0, h, 1.0)
+    # A power of two cancels, so that products stay of the size of the moments.
+    k = _power(jax.lax.stop_gradient(p)) * _power(jax.lax.stop_gradient(q))
+    slope = 0.5 * ((q * k) * dp + (p * k) * dq) - (c * k) * dc
+    slope = slope / jnp.where(h > 0, h * k, 1.0)
     return h, jnp.where(h > 0, slope, 0.0)
+
+
+def squared(height):
+    """The gap of a known height; `None` if it is not known."""
+    return None if height is None else height * height
 
 
 def _power(x):

@@ -20,16 +20,16 @@ class Identity(AbstractActivation):
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return z
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
         return c + jnp.zeros_like(p + q)
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
         return jnp.ones_like(c + p + q)
 
-    def dual_gap(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs) -> Pairs | None:
-        return gap
+    def dual_height(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs) -> Pairs | None:
+        return height
 
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.zeros_like(q)
@@ -77,11 +77,11 @@ class Polynomial(AbstractActivation):
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return _horner(self.coefficients, z)
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
         return self._mehler(0, c, p, q)
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
         return self._mehler(1, c, p, q)
 

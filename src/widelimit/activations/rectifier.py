@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit.activations.base import AbstractActivation, Constants, Pairs
-from widelimit.activations.moments import height
+from widelimit.activations.moments import height as height_of
 from widelimit.activations.orthant import (
     TAU,
     Blurred,
@@ -43,18 +43,18 @@ class AbstractRectifier(AbstractActivation):
     def slope(self) -> float:
         """Slope $a$ of the negative half-line, dimensionless."""
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
         a = self.slope
-        m = Blurred(c, p, q, height(c, p, q, gap))
+        m = Blurred(c, p, q, height_of(c, p, q, height))
         if a < 0:  # the same, but without cancellation at a = -1
             return (1 + a) ** 2 / 4 * c + (1 - a) ** 2 / TAU * centred_ramp(m)
         return a * c + (1 - a) ** 2 / TAU * ramp(m)
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
         a = self.slope
-        m = Blurred(c, p, q, height(c, p, q, gap))
+        m = Blurred(c, p, q, height_of(c, p, q, height))
         if a < 0:  # the same, but without cancellation at a = -1
             slopes = (1 + a) ** 2 / 4 + (1 - a) ** 2 / TAU * centred_angle(m)
         else:
@@ -62,21 +62,24 @@ class AbstractRectifier(AbstractActivation):
         apart = self.mean_derivative(p) * self.mean_derivative(q)
         return jnp.where((p > 0) & (q > 0), slopes, apart)
 
-    def dual_gap(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs) -> Pairs | None:
+    def dual_height(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs) -> Pairs | None:
         # With alpha the angle between u and +v or -v, whichever is less, the sine
-        # less alpha times the cosine is the ramp of nearly opposite inputs.
+        # less alpha times the cosine is the ramp of nearly opposite inputs. With the
+        # cosine 1 - x behind, the sine there is sqrt(x (2 - x)): `less` is
+        # x total / 2. Nothing but the size has a unit.
+        c, p, q, height = map(jax.lax.stop_gradient, (c, p, q, height))
         a, size = self.slope, jnp.sqrt(p) * jnp.sqrt(q)
-        h = height(c, p, q, gap)
         one = jnp.where(size > 0, size, 1.0)
-        sine, cosine = h / one, jnp.abs(c) / one
-        bend = (1 - a) ** 2 / TAU * ramp(Blurred(-jnp.abs(c), p, q, h)) / one
+        sine, cosine = height_of(c, p, q, height) / one, jnp.abs(c) / one
+        unit = jnp.ones_like(size)
+        bend = (1 - a) ** 2 / TAU * ramp(Blurred(-cosine, unit, unit, sine))
         versine = sine * sine / (1 + cosine)
         total = 1 + a * a  # twice E phi(u)^2 / p
         short = total / 2 * versine - bend  # as c > 0 says
         away = (1 + a) ** 2 / 2 - a * versine - bend  # as c < 0 says
-        less = jnp.where(c > 0, short, away)
-        new = (p * q) * less * (total - less)
-        return jax.lax.stop_gradient(jnp.where(size > 0, new, 0.0))
+        less = jnp.maximum(jnp.where(c > 0, short, away), 0.0)
+        new = size * jnp.sqrt(less * jnp.maximum(total - less, 0.0))
+        return jnp.where(size > 0, new, 0.0)
 
     def mean(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
         root = jnp.where(q > 0, jnp.sqrt(jnp.where(q > 0, q, 1.0) / TAU), 0.0)

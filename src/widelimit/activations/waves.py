@@ -87,11 +87,11 @@ class Sine(AbstractWave):
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.sin(self.frequency * z)
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
         return self._sines(c, p, q)
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
         return self.frequency**2 * self._cosines(c, p, q)
 
@@ -115,11 +115,11 @@ class Cosine(AbstractWave):
     def __call__(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         return jnp.cos(self.frequency * z)
 
-    def dual(self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None) -> Pairs:
+    def dual(self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None) -> Pairs:
         return self._cosines(c, p, q)
 
     def dual_derivative(
-        self, c: Pairs, p: Pairs, q: Pairs, gap: Pairs | None = None
+        self, c: Pairs, p: Pairs, q: Pairs, height: Pairs | None = None
     ) -> Pairs:
         return self.frequency**2 * self._sines(c, p, q)
 

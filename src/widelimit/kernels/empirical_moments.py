@@ -66,7 +66,7 @@ def feature_moments(
         cross=cross,
         first=first,
         second=second,
-        gap=None,
+        height=None,
         mean_first=jnp.mean(x1, -1),
         mean_second=jnp.mean(x2, -1),
         ntk=None,

@@ -2,8 +2,9 @@ r"""Moments of two batches of inputs, with the angles of nearly parallel ones.
 
 A layer of kinked activations turns the angle $\theta$ between two inputs into an
 error of the size of $\theta$'s own, and $\theta$ follows from inner products only to
-rounding / $\theta$. Where it is small, $|x|^2 |x'|^2 - \langle x, x' \rangle^2$ is
-therefore formed from the part of $x'$ that is orthogonal to $x$.
+rounding / $\theta$. Where it is small, the height
+$\sqrt{|x|^2 |x'|^2 - \langle x, x' \rangle^2}$ is therefore formed as $|x|$ times the
+norm of the part of $x'$ that is orthogonal to $x$.
 """
 
 import dataclasses
@@ -14,11 +15,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from widelimit.activations import AbstractActivation
-from widelimit.activations.moments import gap as gap_of
+from widelimit.activations.moments import height as height_of
 from widelimit.description import Description
 from widelimit.layers import AbstractLayer, Moments
 
-NEAR = 1e-4  # squared sine below which the gap of rounded products is not enough
+NEAR = 1e-2  # sine below which the height of rounded products is not enough
 CHUNK = 512  # pairs that are formed at a time
 UNROLLED = 4  # channels that are summed in one pass over all pairs
 
@@ -57,7 +58,7 @@ def input_moments(
         cross=c,
         first=p,
         second=q,
-        gap=None,
+        height=None,
         mean_first=None,
         mean_second=None,
         ntk=() if ntk else None,
@@ -69,7 +70,7 @@ def input_moments(
     if not has_kinks(network):
         return m
     fixed = jax.tree.map(jax.lax.stop_gradient, (x1, x2, m))
-    return m.replace(gap=(_gap_of_positions if positions else _gap)(*fixed))
+    return m.replace(height=(_height_of_positions if positions else _height)(*fixed))
 
 
 def has_kinks(value: object) -> bool:
@@ -91,28 +92,30 @@ def _subscripts(rank: int, joint: bool) -> tuple[str, str]:
     return f"n{here}d,m{there}d->nm{out}", f"n{here}d,n{there}d->n{out}"
 
 
-def _gap_of_positions(x1, x2, m: Moments) -> Float[Array, "n m *S"]:
-    """The gap at every pair of positions, which have few channels."""
+def _height_of_positions(x1, x2, m: Moments) -> Float[Array, "n m *S"]:
+    """The height at every pair of positions, which have few channels."""
     ones = (1,) * len(m.positions) * m.joint
     a = jnp.moveaxis(x1, -1, 0).reshape(-1, len(x1), 1, *m.positions, *ones)
     b = jnp.moveaxis(x2, -1, 0).reshape(-1, 1, len(x2), *ones, *m.positions)
-    p, _ = m.variances()
+    p, q = m.variances()
     slope = m.cross / jnp.where(p > 0, p, 1.0)
+    root = jnp.sqrt(q)  # the unit, so that squares stay in range
+    one = 1 / jnp.where(q > 0, root, 1.0)
 
     def step(total, channel):
         u, v = channel
-        return total + jnp.square(v - slope * u), None
+        return total + jnp.square((v - slope * u) * one), None
 
     total, _ = jax.lax.scan(step, jnp.zeros_like(m.cross), (a, b), unroll=UNROLLED)
-    return p * total / len(a)
+    return jnp.sqrt(p) * root * jnp.sqrt(total / len(a))
 
 
-def _gap(x1, x2, m: Moments) -> Float[Array, "n m"]:
+def _height(x1, x2, m: Moments) -> Float[Array, "n m"]:
     p, q = m.variances()
-    gap = gap_of(m.cross, p, q)
-    near = gap <= NEAR * (p * q)
-    arguments = x1, x2, m.cross, near, gap
-    return jax.lax.cond(jnp.any(near), _refined, lambda *_: gap, *arguments)
+    height = height_of(m.cross, p, q)
+    near = height <= NEAR * (jnp.sqrt(p) * jnp.sqrt(q))
+    arguments = x1, x2, m.cross, near, height
+    return jax.lax.cond(jnp.any(near), _refined, lambda *_: height, *arguments)
 
 
 def _refined(
@@ -120,14 +123,14 @@ def _refined(
     x2: Float[Array, "m d"],
     c: Float[Array, "n m"],
     near: Bool[Array, "n m"],
-    gap: Float[Array, "n m"],
+    height: Float[Array, "n m"],
 ) -> Float[Array, "n m"]:
-    """The gap with the near pairs formed anew, a chunk of them at a time."""
+    """The height with the near pairs formed anew, a chunk of them at a time."""
     columns = near.shape[1]
     counts = jnp.cumsum(jnp.ravel(near).astype(jnp.int32))
 
     def step(state):
-        done, gap = state
+        done, height = state
         wanted = done + 1 + jnp.arange(CHUNK, dtype=counts.dtype)
         at = jnp.searchsorted(counts, wanted)
         i, j = at // columns, at % columns  # out of bounds behind the last pair
@@ -135,10 +138,12 @@ def _refined(
         p = jnp.mean(a * a, axis=1)
         slope = c[i, j] / jnp.where(p > 0, p, 1.0)
         rest = b - slope[:, None] * a
-        fresh = p * jnp.mean(rest * rest, axis=1)
-        return done + CHUNK, gap.at[i, j].set(fresh, mode="drop")
+        unit = jnp.max(jnp.abs(b), axis=1)  # so that squares stay in range
+        rest = rest / jnp.where(unit > 0, unit, 1.0)[:, None]
+        fresh = jnp.sqrt(p) * unit * jnp.sqrt(jnp.mean(rest * rest, axis=1))
+        return done + CHUNK, height.at[i, j].set(fresh, mode="drop")
 
-    start = (jnp.zeros((), counts.dtype), gap)
+    start = (jnp.zeros((), counts.dtype), height)
     return jax.lax.while_loop(lambda state: state[0] < counts[-1], step, start)[1]
 
 

@@ -50,7 +50,7 @@ class Activation(AbstractLayer):
         p, q = m.variances()
         ntk = m.ntk
         if ntk:
-            slopes = phi.dual_derivative(m.cross, p, q, m.gap)
+            slopes = phi.dual_derivative(m.cross, p, q, m.height)
             ntk = tuple(slopes * block for block in ntk)
         own = [m.diagonal(block) for block in (m.first, m.second)]
         if m.joint:
@@ -58,10 +58,12 @@ class Activation(AbstractLayer):
         else:
             squares = [phi.second_moment(v) for v in own]
         return m.replace(
-            cross=phi.dual(m.cross, p, q, m.gap),
+            cross=phi.dual(m.cross, p, q, m.height),
             first=squares[0],
             second=squares[1],
-            gap=None if m.gap is None else phi.dual_gap(m.cross, p, q, m.gap),
+            height=None
+            if m.height is None
+            else phi.dual_height(m.cross, p, q, m.height),
             mean_first=phi.mean(own[0]),
             mean_second=phi.mean(own[1]),
             ntk=ntk,

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit._checks import check_at_least
+from widelimit._checks import check_count
 from widelimit.layers.base import Params, Shape
-from widelimit.layers.gaps import gap_of_patches
 from widelimit.layers.gradients import inner_products
+from widelimit.layers.heights import height_of_patches
 from widelimit.layers.moments import Moments
 from widelimit.layers.shared_gradients import (
     paired_positions,
@@ -69,7 +69,7 @@ class Conv(AbstractWeights):
     padding: str = "zero"
 
     def __post_init__(self) -> None:
-        check_at_least("Conv", "channels", self.channels, 1)
+        check_count("Conv", "channels", self.channels, 1)
         self._check_weights()
         object.__setattr__(self, "window", tuple(self.window))
         strides = (1,) * len(self.window) if self.strides is None else self.strides
@@ -153,6 +153,6 @@ class Conv(AbstractWeights):
 
         centred = m.replace(mean_first=None, mean_second=None)  # as the weights are
         patches = centred.linear(mean_of_offsets, None, shape)
-        gap = gap_of_patches(m, windows, mean_of_offsets, patches)
-        patches = patches.replace(gap=gap)
+        height = height_of_patches(m, windows, mean_of_offsets)
+        patches = patches.replace(height=height)
         return self._random_linear(patches, self.fan_in(m.shape), shape)

@@ -6,6 +6,7 @@ of a feature, its mean $b$, and the kernel $\Theta$ of the gradients so far.
 """
 
 import functools
+import math
 
 import equinox as eqx
 import jax
@@ -27,8 +28,9 @@ class Moments(eqx.Module):
         cross: $K(x, x')$, the mean over features of the product of values at both.
         first: $K(x, x)$ of the first batch.
         second: $K(x', x')$ of the second batch.
-        gap: $K(x, x) K(x', x') - K(x, x')^2$ where it is known better than the rounded
-            $K$ say, which keeps the digits of angles; `None` where it is not.
+        height: $\sqrt{K(x, x) K(x', x') - K(x, x')^2}$ where it is known better than
+            the rounded $K$ say, which keeps the digits of angles; `None` where it is
+            not. It is of the degree of $K$, so that it is in range where $K$ is.
         mean_first: $b(x)$, the mean over features; `None` for zero.
         mean_second: $b(x')$.
         ntk: The tangent kernel $\Theta(x, x')$: one block, or one for every layer that
@@ -42,7 +44,7 @@ class Moments(eqx.Module):
     cross: Float[Array, "n m *S"]
     first: Float[Array, "n *S"]
     second: Float[Array, "m *S"]
-    gap: Float[Array, "n m *S"] | None
+    height: Float[Array, "n m *S"] | None
     mean_first: Float[Array, "n *P"] | None
     mean_second: Float[Array, "m *P"] | None
     ntk: Blocks | None
@@ -71,13 +73,13 @@ class Moments(eqx.Module):
             joint: As the attribute, if that changes.
 
         Returns:
-            Moments without `gap`, which sums over positions do not keep.
+            Moments without `height`, which sums over positions do not keep.
         """
         return self.replace(
             cross=map_covariance(self.cross),
             first=map_covariance(self.first),
             second=map_covariance(self.second),
-            gap=None,
+            height=None,
             mean_first=_maybe(map_mean, self.mean_first),
             mean_second=_maybe(map_mean, self.mean_second),
             ntk=None if self.ntk is None else tuple(map(map_covariance, self.ntk)),
@@ -98,7 +100,7 @@ class Moments(eqx.Module):
             shape: Shape of its output.
 
         Returns:
-            The moments, with `gap` kept.
+            The moments, with `height` kept.
         """
         ntk = self.ntk
         if ntk is not None:
@@ -113,7 +115,7 @@ class Moments(eqx.Module):
             cross=variance * self.cross + shift,
             first=variance * self.first + shift,
             second=variance * self.second + shift,
-            gap=_affine_gap(self, variance, shift),
+            height=_affine_height(self, variance, shift),
             mean_first=None,
             mean_second=None,
             ntk=ntk,
@@ -128,7 +130,7 @@ class Moments(eqx.Module):
             cross=square * self.cross,
             first=square * self.first,
             second=square * self.second,
-            gap=_maybe(lambda g: square * square * g, self.gap),
+            height=_maybe(lambda h: square * h, self.height),
             mean_first=_maybe(lambda b: factor * b, self.mean_first),
             mean_second=_maybe(lambda b: factor * b, self.mean_second),
             ntk=None if self.ntk is None else tuple(square * t for t in self.ntk),
@@ -199,7 +201,7 @@ def add(x: Moments, y: Moments, shared: int) -> Moments:
         cross=x.cross + y.cross + (outer(b1, e2, True) + outer(e1, b2, True)),
         first=x.first + y.first + (outer(b1, e1, False) + outer(e1, b1, False)),
         second=x.second + y.second + (outer(b2, e2, False) + outer(e2, b2, False)),
-        gap=_gap_of_sum(x, y) if centred else None,
+        height=_height_of_sum(x, y) if centred else None,
         mean_first=_sum(b1, e1),
         mean_second=_sum(b2, e2),
         ntk=ntk,
@@ -215,36 +217,57 @@ def _sum(a, b):
     return b if a is None else a if b is None else a + b
 
 
-def _affine_gap(m: Moments, variance: float, shift: float):
-    """The gap of $v K + s$, without cancellation."""
-    if m.gap is None:
+def _affine_height(m: Moments, variance: float, shift: float):
+    r"""The height of $v K + s$, without cancellation or overflow.
+
+    $$h'^2 = v^2 h^2 + v s\,\bigl((\sqrt p - \sqrt q)^2 + 2(\sqrt{pq} - c)\bigr),$$
+
+    where $\sqrt{pq} - c = h^2 / (\sqrt{pq} + c)$ if $c > 0$. Rounding of
+    $\sqrt p - \sqrt q$ is that of an angle's last digit.
+
+    Returns:
+        The height, or `None` if that of the input is not known.
+    """
+    if m.height is None:
         return None
-    gap = variance * variance * m.gap
+    h, c, p, q = jax.lax.stop_gradient((m.height, m.cross, *m.variances()))
     if not shift:
-        return gap
-    p, q = m.variances()
+        return variance * h
     a, b = jnp.sqrt(p), jnp.sqrt(q)
-    apart = _ratio(p - q, a + b)
-    away = _short_of_product(m.cross, a * b, m.gap)
-    return jax.lax.stop_gradient(gap + variance * shift * (apart * apart + 2 * away))
+    size = a * b
+    below = jnp.sqrt(jnp.where(c > 0, size + c, 1.0))
+    away = jnp.where(c > 0, h / below, jnp.sqrt(size - jnp.minimum(c, 0.0)))
+    root = jnp.hypot(a - b, math.sqrt(2) * away)
+    return jnp.hypot(variance * h, math.sqrt(variance) * math.sqrt(shift) * root)
 
 
-def _gap_of_sum(x: Moments, y: Moments):
-    """The gap of the sum of two independent features, without cancellation."""
-    if x.gap is None or y.gap is None:
+def _height_of_sum(x: Moments, y: Moments):
+    r"""The height of the sum of two independent features, likewise.
+
+    With $A = \sqrt{pq}$, $B = \sqrt{rs}$ the roots of the products of variances,
+
+    $$h^2 = h_1^2 + h_2^2 + (\sqrt{ps} - \sqrt{rq})^2 + 2(AB - c_1 c_2),$$
+
+    where, with hats for division by $A$ and $B$, the last difference is
+    $AB\,(\hat h_2^2 + \hat c_2^2 \hat h_1^2) / (1 + \hat c_1 \hat c_2)$ if
+    $c_1 c_2 > 0$.
+
+    Returns:
+        The height, or `None` if one of the two is not known.
+    """
+    if x.height is None or y.height is None:
         return None
-    (p, q), (r, s) = x.variances(), y.variances()
-    apart = _ratio(p * s - r * q, jnp.sqrt(p * s) + jnp.sqrt(r * q))
-    size, product = jnp.sqrt(p * q * r * s), x.cross * y.cross
-    excess = p * q * y.gap + y.cross * y.cross * x.gap
+    h, c, p, q = jax.lax.stop_gradient((x.height, x.cross, *x.variances()))
+    k, e, r, s = jax.lax.stop_gradient((y.height, y.cross, *y.variances()))
+    p, q, r, s = map(jnp.sqrt, (p, q, r, s))
+    A, B = p * q, r * s
+    h1, c1, h2, c2 = _ratio(h, A), _ratio(c, A), _ratio(k, B), _ratio(e, B)
+    product = c1 * c2
     together = product > 0
-    away = jnp.where(together, _ratio(excess, size + product), size - product)
-    return jax.lax.stop_gradient(x.gap + y.gap + apart * apart + 2 * away)
-
-
-def _short_of_product(c, root, gap):
-    r"""$\sqrt{pq} - c$, from `root` $= \sqrt{pq}$ and the gap $pq - c^2$."""
-    return jnp.where(c > 0, _ratio(gap, root + c), root - c)
+    excess = (h2 * h2 + c2 * c2 * h1 * h1) / jnp.where(together, 1 + product, 1.0)
+    away = jnp.where(together, excess, 1 - product)
+    root = jnp.sqrt(A) * jnp.sqrt(B) * jnp.sqrt(2 * away)
+    return jnp.hypot(jnp.hypot(h, k), jnp.hypot(p * s - r * q, root))
 
 
 def _ratio(x, y):
