@@ -268,7 +268,7 @@ def test_normal_distribution_oracle():
     ids=repr,
 )
 def test_derivatives_of_nearly_independent_pairs(phi, c, expected):
-    """To first order in c: even functions have a small slope, odd ones a kink of |c|."""
+    """To first order in c, where even functions have a small slope."""
     p, q = jnp.asarray(1.0), jnp.asarray(1.3)
     slope = jax.grad(phi.dual)(jnp.asarray(c), p, q)
     np.testing.assert_allclose(slope, expected, rtol=1e-12)

@@ -398,7 +398,7 @@ def test_bad_input_is_named(change, message, x):
 
 def test_moments_take_what_kernels_take(x):
     """Lists and float32 are taken in float64; shapes are checked under `jit` too."""
-    with jax.enable_x64(False):
+    with jax.enable_x64(False), unchecked():
         found = limit_moments(net(ReLU(), 1), x[:2].tolist())[-1]
     np.testing.assert_array_equal(
         found.cross, limit_moments(net(ReLU(), 1), x[:2])[-1].cross
