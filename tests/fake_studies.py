@@ -12,6 +12,12 @@ import xarray as xr
 from widelimit.studies import STUDIES, Claim, Curve, Figure, Panel, Settings, Study
 from widelimit.studies import interval as mean_interval
 from widelimit.studies import judge as judge_interval
+from widelimit.studies.settings import TrainingSettings
+
+TRAINED = tuple(
+    name for name, one in STUDIES.items() if issubclass(one.settings, TrainingSettings)
+)
+"""The studies that train zhu2022's network."""
 
 FEATURES, OUTPUTS = 64, 10
 WIDTHS = (8, 32, 128)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fake_studies
-from fake_studies import FEATURES, OUTPUTS, OWN, WIDTHS, calls, study
+from fake_studies import FEATURES, OUTPUTS, OWN, TRAINED, WIDTHS, calls, study
 from widelimit.runs import SilentProgress, Store
 from widelimit.studies import STUDIES, Claim, Figure, Study, read_outcome, run_study
 
@@ -76,7 +76,7 @@ def stem(name):
     return name.partition("[")[0]
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_claims_find_what_was_drawn(name, tmp_path):
     outcome = run(study(name), tmp_path)
     answers = verdicts(outcome)
@@ -87,7 +87,7 @@ def test_claims_find_what_was_drawn(name, tmp_path):
     assert outcome.missing == 0 and len(outcome.figures()) >= 2
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_claims_are_refuted_by_the_opposite(name, tmp_path, monkeypatch):
     level = fake_studies.level
 
@@ -103,7 +103,7 @@ def test_claims_are_refuted_by_the_opposite(name, tmp_path, monkeypatch):
     assert opposite == CLAIMS[name] - learns - {"he-kappa-over-time"}
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize(
     ("changes", "decided"),
     [
@@ -142,7 +142,7 @@ def test_small_grids_give_an_answer_to_every_claim(name, changes, decided, tmp_p
                 assert holds is None
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_part_of_the_grid_leaves_open_what_it_cannot_tell(name, tmp_path):
     # Everything on unit rows is there; on raw ones only the first trial is.
     whole = run(study(name), tmp_path)
@@ -163,7 +163,7 @@ def test_a_part_of_the_grid_leaves_open_what_it_cannot_tell(name, tmp_path):
     assert len(part.figures()) == len(whole.figures())
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_diverged_seed_is_left_out(name, tmp_path):
     outcome = run(study(name, "diverging", seeds=4, scales=("raw",)), tmp_path)
     assert int((outcome.results["diverged_at"] > 0).sum()) == len(outcome.records)
@@ -173,12 +173,12 @@ def test_a_diverged_seed_is_left_out(name, tmp_path):
         assert all(len(c.rows()) > 1 for p in figure.panels for c in p.curves)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_dead_networks_do_not_break_claims(name, tmp_path):
     verdicts(run(study(name, "dead", scales=("raw",)), tmp_path))
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_failed_trials_leave_their_claims_open(name, tmp_path):
     outcome = run(study(name, "failing_in_part", scales=("raw",)), tmp_path)
     failed = [r for r in outcome.records if r.status == "failed"]
@@ -188,7 +188,7 @@ def test_failed_trials_leave_their_claims_open(name, tmp_path):
     assert set(answers.values()) == {None}
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_without_a_finished_trial_there_are_no_claims(name, tmp_path):
     outcome = run(study(name, "failing"), tmp_path)
     assert outcome.claims() == [] and outcome.figures() == []

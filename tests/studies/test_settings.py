@@ -2,7 +2,7 @@
 
 import pytest
 
-from fake_studies import OWN, OwnSettings
+from fake_studies import OWN, TRAINED, OwnSettings
 from widelimit.studies import STUDIES, Settings, Study, find_study
 from widelimit.studies.settings import TwoLayerSettings
 
@@ -11,7 +11,7 @@ TWO_LAYER = ("lazy-ratio", "stability-regime")
 
 
 @pytest.mark.parametrize("preset", ["quick", "laptop", "paper"])
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_presets_are_valid(name, preset):
     study = STUDIES[name]
     settings = study.configure(preset)
@@ -21,7 +21,7 @@ def test_presets_are_valid(name, preset):
     assert study.settings.model_validate(settings.model_dump(mode="json")) == settings
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_paper_preset_is_the_papers_grid(name):
     paper = STUDIES[name].configure("paper")
     assert paper.data == "mnist" and paper.learning_rate == 0.001
