@@ -142,8 +142,9 @@ def test_workers_share_the_cores_and_have_their_own_groups(tmp_path):
     cores = [int(r.values["cores"]) for r in records]
     allowed = len(os.sched_getaffinity(0))
     assert all(max(1, allowed // 2) <= c <= (allowed + 1) // 2 for c in cores)
-    # Their own process groups: the terminal's Ctrl-C does not reach them.
-    assert len({os.getpgrp(), *(int(r.values["group"]) for r in records)}) == 3
+    # Their own process groups: the terminal's Ctrl-C does not reach them. A quick
+    # worker may have computed both trials.
+    assert os.getpgrp() not in {int(r.values["group"]) for r in records}
 
 
 def test_the_environment_of_a_worker_is_recorded(tmp_path):
