@@ -26,7 +26,7 @@ def check_count(caller: str, name: str, value: Any, least: int) -> None:
         raise ValueError(
             f"`{caller}` needs a whole number as `{name}`. Got `{name}={value!r}`."
         )
-    check_at_least(caller, name, value, least)
+    check_at_least(caller, name, int(value), least)
 
 
 def check_positive(caller: str, name: str, value: int | float) -> None:
