@@ -167,8 +167,8 @@ def limit_moments(
 
     Args:
         network: Description of the network.
-        x1: Inputs, one per row. JAX arrays (also traced ones) keep their precision;
-            what is none is taken in float64.
+        x1: Inputs, one per row. JAX arrays (also traced ones) keep their precision
+            and give JAX arrays; what is none gives NumPy arrays in float64.
         x2: Inputs; `x1` again if `None`.
         per_layer: Whether to keep apart what each layer with parameters adds to
             $\Theta$: the limits of du2019's $G^{(h)}$ for the layers in order.
@@ -189,7 +189,8 @@ def limit_moments(
                 jnp.asarray(finite_inputs(caller, name, x, "float64"))
                 for name, x in (("x1", x1), ("x2", x2))
             )
-            return limit_moments(network, *rows, per_layer=per_layer)
+            found = limit_moments(network, *rows, per_layer=per_layer)
+        return jax.tree.map(np.asarray, found)
     _check_alike(caller, x1, x2)
     moments = [input_moments(network, x1, x2, per_layer=per_layer)]
     layers = network.layers if isinstance(network, Sequential) else (network,)
