@@ -154,9 +154,20 @@ def test_the_number_of_devices_and_rounds_changes_no_bit(getkey, monkeypatch):
         ("finite numbers in `x2`", {"x2": X + np.inf}),
         ("finite outputs and gradients", {"x1": 1e300 * X}),
         ("inputs that are vectors", {"x1": X[..., None]}),
+        ("needs a random key. Got `key=0`. Make one", {"key": 0}),
+        ("needs a random key. Got `key=None`", {"key": None}),
+        (
+            r"needs one random key. Got several, `key.shape=\(3,\)`",
+            {"key": jax.random.split(jax.random.key(0), 3)},
+        ),
+        (
+            r"needs one random key. Got several, `key.shape=\(3, 2\)`",
+            {"key": jax.random.split(jax.random.PRNGKey(0), 3)},
+        ),
+        ("description of a network.*`network=<function", {"network": lambda p, x: x}),
     ],
 )
 def test_bad_input_is_refused(message, options, getkey):
-    options = {"x1": X, "draws": DRAWS, "key": getkey()} | options
+    common = {"network": SMALL, "x1": X, "draws": DRAWS, "key": getkey()}
     with unchecked(), pytest.raises(ValueError, match=message):
-        sampled_kernels(SMALL, **options)
+        sampled_kernels(**common | options)

@@ -1,13 +1,40 @@
 """Checks of what functions of finite networks are given."""
 
 import functools
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
 from widelimit._checks import finite_inputs
 from widelimit.layers import AbstractLayer, Params, Shape
+
+
+def check_network(caller: str, network: Any) -> None:
+    """Raise unless a network is given by its description."""
+    if not isinstance(network, AbstractLayer):
+        raise ValueError(
+            f"`{caller}` needs the description of a network, such as "
+            f"`networks.mlp(depth=2, width=64)`. Got `network={network!r}`."
+        )
+
+
+def check_key(caller: str, key: Any) -> None:
+    """Raise unless `key` is one random key, of the new kind or the old."""
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not typed and dtype != "uint32":
+        raise ValueError(
+            f"`{caller}` needs a random key. Got `key={key!r}`. Make one with "
+            "`jax.random.key(0)`."
+        )
+    if key.ndim != (0 if typed else 1):  # those of the old kind are vectors
+        raise ValueError(
+            f"`{caller}` needs one random key. Got several, `key.shape={key.shape}`. "
+            "Pass one of them; draws get keys of their own from it."
+        )
 
 
 def params_dtype(caller: str, params: Params) -> str:

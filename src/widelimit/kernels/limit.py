@@ -13,6 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float
 
 from widelimit._checks import check_memory, check_one_of, check_positive, finite_inputs
+from widelimit.kernels.empirical_checks import check_network
 from widelimit.kernels.inputs import input_moments, pair_bytes
 from widelimit.kernels.quadrature import check_duals
 from widelimit.layers import AbstractLayer, Moments, Sequential
@@ -85,7 +86,7 @@ def limit_kernels(
         [1] Jacot et al. (2018), https://arxiv.org/abs/1806.07572
     """
     caller = "limit_kernels"
-    _check_network(caller, network)
+    check_network(caller, network)
     dtype = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     check_one_of(caller, "dtype", dtype, ("float64", "float32"))
     check_positive(caller, "memory", memory)
@@ -150,7 +151,7 @@ def limit_block(
     Raises:
         ValueError: If the inputs differ in shape, or do not fit the network.
     """
-    _check_network("limit_block", network)
+    check_network("limit_block", network)
     _check_alike("limit_block", x1, x2)
     m = network.moments(input_moments(network, x1, x2, ntk=ntk))
     return KernelPair(m.diagonal(m.cross), m.diagonal(_total(m)) if ntk else None)
@@ -181,7 +182,7 @@ def limit_moments(
         ValueError: If the inputs differ in shape, or do not fit the network.
     """
     caller = "limit_moments"
-    _check_network(caller, network)
+    check_network(caller, network)
     x2 = x1 if x2 is None else x2
     if not (isinstance(x1, jax.Array) and isinstance(x2, jax.Array)):
         with jax.enable_x64(True):
@@ -197,14 +198,6 @@ def limit_moments(
     for layer in layers:
         moments.append(layer.moments(moments[-1]))
     return tuple(moments)
-
-
-def _check_network(caller: str, network: Any) -> None:
-    if not isinstance(network, AbstractLayer):
-        raise ValueError(
-            f"`{caller}` needs the description of a network, such as "
-            f"`networks.mlp(depth=2, width=64)`. Got `network={network!r}`."
-        )
 
 
 def _check_alike(caller: str, x1: Any, x2: Any) -> None:

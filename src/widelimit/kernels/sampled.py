@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from widelimit._checks import check_count, check_one_of, check_positive
 from widelimit.kernels.empirical import empirical_ntk_block
-from widelimit.kernels.empirical_checks import input_pair
+from widelimit.kernels.empirical_checks import check_key, check_network, input_pair
 from widelimit.kernels.empirical_nngp import (
     bytes_of_row,
     empirical_nngp_block,
@@ -87,9 +87,9 @@ def sampled_kernels(
         Means and standard errors as NumPy arrays in float64.
 
     Raises:
-        ValueError: If the inputs do not fit the network or are not finite, there are
-            fewer than two draws, one does not fit into the memory, or a kernel is not
-            finite.
+        ValueError: If the inputs do not fit the network or are not finite, the key is
+            not a single one, there are fewer than two draws, one does not fit into the
+            memory, or a kernel is not finite.
 
     Example:
         >>> import jax, numpy as np
@@ -106,6 +106,8 @@ def sampled_kernels(
     check_count(caller, "draws", draws, 2)
     check_one_of(caller, "dtype", dtype, ("float64", "float32"))
     check_positive(caller, "memory", memory)
+    check_network(caller, network)
+    check_key(caller, key)
     a, b = input_pair(caller, x1, x2, dtype)
     network.output_shape(a.shape[1:])
     with jax.enable_x64(dtype == "float64"):
