@@ -83,3 +83,33 @@ def test_a_second_call_compiles_nothing():
 def test_layers_of_a_function_are_refused():
     with unchecked(), pytest.raises(ValueError, match="description of the network for"):
         empirical_ntk(dense, DENSE, X, per_layer=True)
+
+
+def test_one_output_needs_no_axis():
+    (w,) = params = (jnp.asarray(RNG.standard_normal(20)),)
+    k = empirical_ntk(lambda p, x: jnp.sin(x @ p[0]), params, X[:3])
+    slope = np.cos(X[:3] @ w)
+    np.testing.assert_allclose(k, np.outer(slope, slope) * (X[:3] @ X[:3].T), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (
+            lambda p, x: jnp.sum(x @ p),
+            r"each. Got an output of shape \(\) for inputs of",
+        ),
+        (
+            lambda p, x: (x @ p)[:1, None],
+            r"Got an output of shape \(1, 1\) for inputs of",
+        ),
+        (lambda p, x: (x @ p)[:, None][:, :0], r"Got an output of shape \(2, 0\)"),
+        (lambda p, x: p @ x, r"fails for inputs of shape \(2, 20\): .* `jax.vmap`"),
+        (lambda p, x: (x @ p, x), "one array as its value. Got .ShapeDtypeStruct"),
+        (lambda p, x: jnp.argmax(x * p, 1), "real numbers. Got int64. Return"),
+    ],
+    ids=["scalar", "rows", "none", "single", "several", "integer"],
+)
+def test_functions_that_are_not_of_rows_are_refused(f, message):
+    with unchecked(), pytest.raises(ValueError, match=message):
+        empirical_ntk(f, jnp.ones(20), X)

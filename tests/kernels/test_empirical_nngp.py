@@ -123,6 +123,7 @@ def test_networks_that_end_otherwise_are_refused():
 
 def test_what_does_not_fit_is_refused():
     params, x = drawn(GAIN, rows=3)
+    refused("description of a network", lambda p, x: x @ p, jnp.ones(3), x)
     refused(r"`x2.shape=\(3, 4\)`", GAIN, params, x, x[:, 1:])
     refused("finite numbers in `x1`", GAIN, params, x.at[1, 2].set(jnp.inf))
     refused("another structure", GAIN, params[1:], x)

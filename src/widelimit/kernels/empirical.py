@@ -46,8 +46,9 @@ def empirical_ntk(
 
     Args:
         network: Description of the network; or any function of parameters and a batch
-            whose rows do not influence each other. Pass the same function again and it
-            is not compiled anew.
+            whose rows do not influence each other, to outputs `(n, o)` (or `(n,)`, or
+            with several axes of outputs). Pass the same function again and it is not
+            compiled anew.
         params: The parameters: a pytree of arrays in float32, or in float64.
         x1: Inputs, one per row.
         x2: Inputs; `x1` again if `None`.
@@ -64,8 +65,8 @@ def empirical_ntk(
     Raises:
         ValueError: If the inputs differ in shape, hold no rows or numbers that are not
             finite, the parameters are not those of the network or none is trained, the
-            memory does not suffice, layers of a function are asked for, or the kernel
-            is not finite.
+            memory does not suffice, layers of a function are asked for, a function
+            does not give outputs for each row, or the kernel is not finite.
 
     Example:
         >>> import jax, numpy as np

@@ -1,6 +1,7 @@
 """Checks of what functions of finite networks are given."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -96,6 +97,47 @@ def _initial(network: AbstractLayer, shape: Shape):
     params = jax.eval_shape(lambda key: network.init(key, shape), jax.random.key(0))
     leaves, tree = jax.tree.flatten(params)
     return tree, tuple(leaf.shape for leaf in leaves)
+
+
+def check_function(f: Callable, params: Params, row: jax.ShapeDtypeStruct) -> None:
+    """Raise unless a function takes a batch and returns outputs for each of its rows.
+
+    Args:
+        f: Function of parameters and a batch.
+        params: Its parameters.
+        row: Shape and type of a batch of one.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    caller, batch = (
+        "empirical_ntk",
+        jax.ShapeDtypeStruct((2, *row.shape[1:]), row.dtype),
+    )
+    needs = f"`{caller}` needs a function of parameters and a batch of inputs"
+    cure = (
+        "Return shape `(n, outputs)` for inputs with n rows; `jax.vmap` makes such a "
+        "function of one that takes a single input."
+    )
+    try:
+        y = jax.eval_shape(f, params, batch)
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"{needs}. Got {f!r}, which fails for inputs of shape {batch.shape}: "
+            f"{str(error).rstrip('.')}. {cure}"
+        ) from error
+    if not isinstance(y, jax.ShapeDtypeStruct):
+        raise ValueError(f"{needs}, with one array as its value. Got {y}. {cure}")
+    if y.shape[:1] != (2,) or 0 in y.shape:
+        raise ValueError(
+            f"{needs}, with outputs for each. Got an output of shape {y.shape} for "
+            f"inputs of shape {batch.shape}. {cure}"
+        )
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        raise ValueError(
+            f"{needs}, with outputs that are real numbers. Got {y.dtype}. Return what "
+            "the classes are chosen by, or one part of a complex number at a time."
+        )
 
 
 def input_pair(

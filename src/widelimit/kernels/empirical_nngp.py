@@ -8,7 +8,12 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from widelimit._checks import check_positive
-from widelimit.kernels.empirical_checks import check_params, input_pair, params_dtype
+from widelimit.kernels.empirical_checks import (
+    check_network,
+    check_params,
+    input_pair,
+    params_dtype,
+)
 from widelimit.kernels.empirical_moments import feature_moments
 from widelimit.kernels.empirical_tiles import in_tiles
 from widelimit.kernels.empirical_work import Work, mirrored, precisely
@@ -59,6 +64,7 @@ def empirical_nngp(
     """
     caller = "empirical_nngp"
     check_positive(caller, "memory", memory)
+    check_network(caller, network)
     dtype = params_dtype(caller, params)
     a, b = input_pair(caller, x1, x2, dtype)
     _check_last(caller, network)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from widelimit.kernels.empirical_checks import check_function
 from widelimit.kernels.jacobian_products import (
     Cost,
     Function,
@@ -171,7 +172,9 @@ def _sizes(network, shapes, row) -> tuple[int, int, int]:
 @functools.lru_cache(maxsize=16)  # functions may hold large arrays
 def _cost(f, shapes, row) -> Cost:
     tree, leaves = shapes
-    return cost_of(f, jax.tree.unflatten(tree, leaves), row)
+    params = jax.tree.unflatten(tree, leaves)
+    check_function(f, params, row)
+    return cost_of(f, params, row)
 
 
 def precisely():
