@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from oracles import unchecked
 from widelimit.activations import AbstractActivation, Identity
-from widelimit.layers import Activation, Dense, Readout, Sequential
+from widelimit.layers import AbstractLayer, Activation, Dense, Readout, Sequential
 from widelimit.networks import mlp
 from widelimit.networks.du2019 import (
     du2019_conv_resnet,
@@ -307,6 +307,14 @@ def test_a_seed_that_diverges_keeps_its_last_finite_state(getkey):
         ({"steps": -1}, "`steps >= 0`. Got `steps=-1`"),
         ({"x": X[:0], "y": Y[:0]}, r"at least one row.*Got `x.shape=\(0, 3\)`"),
         ({"x": X[:2]}, r"one target per row.*`x.shape=\(2, 3\)` and `y.shape=\(4,\)`"),
+        (
+            {"x": X[:, :2]},
+            r"shape=\(2, 2, 1\)`.*inputs of shape \(2,\). Got.*\(2, 3, 1\)",
+        ),
+        ({"x": X[:, 0]}, r"one input per row.*Got `x.shape=\(4,\)`"),
+        ({"x": np.full((4, 3), "a")}, "real numbers in `x`"),
+        ({"y": np.full(4, "a")}, "one target per row.*of type <U1"),
+        ({"network": lambda p, x: x}, "description of a network.*<function"),
         ({"y": Y[:, None]}, r"in a vector. Got.*`y.shape=\(4, 1\)`"),
         ({"x": np.where(X > 0.5, np.nan, X)}, "finite numbers in `x`. Got nan"),
         ({"y": np.array([1, 2, np.inf, 0.0])}, r"in `y`. Got inf at index \(2,\)"),
@@ -325,7 +333,8 @@ def test_bad_arguments_are_named(change, message, getkey):
         "network", mlp(depth=0, width=1, outputs=change.pop("width", 1))
     )
     scale = change.pop("scale", 1.0)
-    params = jax.tree.map(lambda p: scale * p, start(network, getkey()))
+    described = network if isinstance(network, AbstractLayer) else mlp(depth=0, width=1)
+    params = jax.tree.map(lambda p: scale * p, start(described, getkey()))
     with unchecked(), pytest.raises(ValueError, match=message):
         run(network, params, **change)
 
@@ -334,3 +343,10 @@ def test_parameters_without_seeds_are_refused(getkey):
     network = du2019_fully_connected(depth=1, width=WIDTH)
     with pytest.raises(ValueError, match=r"\(3,\), \(5,\)\]. Initialise"):
         run(network, network.init(getkey(), (D,)))
+    with unchecked(), pytest.raises(ValueError, match="of its network. Got another"):
+        run(network, {"weight": jnp.ones((2, D, 1))})
+    with (
+        unchecked(),
+        pytest.raises(ValueError, match="arrays, all in.*Got float32, fl"),
+    ):
+        run(network, {"a": jnp.ones((2, 3)), "b": jnp.ones((2, 3), "float32")})

@@ -62,7 +62,11 @@ def params_dtype(caller: str, params: Params) -> str:
 
 
 def check_params(
-    caller: str, network: AbstractLayer, params: Params, shape: Shape
+    caller: str,
+    network: AbstractLayer,
+    params: Params,
+    shape: Shape,
+    leading: Shape = (),
 ) -> None:
     """Raise unless parameters have the structure that `network.init` gives them.
 
@@ -71,11 +75,16 @@ def check_params(
         network: The network.
         params: The parameters.
         shape: Shape of one input.
+        leading: Axes that every parameter has in front, such as one of seeds.
 
     Raises:
         ValueError: If they do not, naming the first that does not fit.
     """
-    cure = f"Make them with `network.init(key, {shape})`, as these inputs need."
+    several = f" for each of {leading[0]} keys" if leading else ""
+    cure = (
+        f"Make them with `network.init(key, {shape})`{several}, or pass the inputs "
+        "that they were made for."
+    )
     tree, shapes = _initial(network, shape)
     if jax.tree.structure(params) != tree:
         raise ValueError(
@@ -83,7 +92,8 @@ def check_params(
             f"{jax.tree.structure(params)} for {tree}. {cure}"
         )
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    for (path, leaf), wanted in zip(leaves, shapes, strict=True):
+    for (path, leaf), one in zip(leaves, shapes, strict=True):
+        wanted = leading + one
         if leaf.shape != wanted:
             name = f"params{jax.tree_util.keystr(path)}"
             raise ValueError(

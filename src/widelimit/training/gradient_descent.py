@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from widelimit._checks import check_count, check_finite, check_positive
+from widelimit._checks import (
+    check_count,
+    check_finite,
+    check_positive,
+    finite_inputs,
+)
+from widelimit.kernels.empirical_checks import (
+    check_network,
+    check_params,
+    params_dtype,
+)
 from widelimit.layers import AbstractLayer, Params
 from widelimit.training.gradient_descent_record import Descent, measured, norms
 from widelimit.training.gradient_descent_steps import (
@@ -78,9 +88,11 @@ def gradient_descent(
     References:
         du2019, Sec. 2.2, Sec. 6 and Condition 6.1.
     """
-    x, y = np.asarray(x), np.asarray(y)
+    caller = "gradient_descent"
+    check_network(caller, network)
+    dtype = np.dtype(params_dtype(caller, params))
+    x, y = finite_inputs(caller, "x", x, dtype.name), np.asarray(y)
     seeds = _check(network, params, x, y, step_size, steps, lambda_0, population)
-    dtype = jax.tree.leaves(params)[0].dtype
     x, y = jnp.asarray(x, dtype), jnp.asarray(y, dtype)
     state = State.start(params, seeds)
     length = chunk_length(seeds, len(x), dtype.itemsize, steps + 1)
@@ -144,13 +156,12 @@ def _check(
     caller = "gradient_descent"
     check_positive(caller, "step_size", step_size)
     check_count(caller, "steps", steps, 0)
-    check_finite(caller, "x", x)
-    check_finite(caller, "y", y)
-    if len(x) == 0 or y.shape != (len(x),):
+    if y.shape != (len(x),) or y.dtype.kind not in "fiub":
         raise ValueError(
-            f"`{caller}` needs at least one row and one target per row, in a vector. "
-            f"Got `x.shape={x.shape}` and `y.shape={y.shape}`."
+            f"`{caller}` needs one target per row, numbers in a vector. Got "
+            f"`x.shape={x.shape}` and `y.shape={y.shape}`, of type {y.dtype}."
         )
+    check_finite(caller, "y", y)
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(params)}
     if len(lengths) != 1 or lengths in ({()}, {(0,)}):
         raise ValueError(
@@ -158,7 +169,9 @@ def _check(
             f"that begin with {sorted(lengths)}. Initialise the network with "
             "`jax.vmap(lambda k: network.init(k, shape))(keys)`."
         )
+    [(seeds,)] = lengths
     shape = network.output_shape(x.shape[1:])
+    check_params(caller, network, params, x.shape[1:], (seeds,))
     one = jax.tree.map(lambda leaf: leaf[0], params)
     row = jnp.zeros((1, *x.shape[1:]), jax.tree.leaves(params)[0].dtype)
     if shape != (1,) or not trained_layers(network, one, row):
@@ -176,7 +189,6 @@ def _check(
             f"`{caller}` needs `population` between the rows of `x`. Got shape "
             f"{population.shape} and {len(x)} rows."
         )
-    [(seeds,)] = lengths
     return seeds
 
 
