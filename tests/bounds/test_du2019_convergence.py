@@ -198,5 +198,7 @@ def test_arguments_out_of_range_are_named(changes, message):
 def test_a_decay_needs_a_small_step():
     with pytest.raises(ValueError, match="`step_size \\* lambda_0 <= 2`. Got 2.2"):
         guaranteed_decay(3, step_size=2.2, lambda_0=1.0)
+    with pytest.raises(ValueError, match="`lambda_0 > 0` .Assumptions 3.1.*Got 0, for"):
+        guaranteed_decay(3, step_size=0.1, lambda_0=np.array([0.2, 0.0]))
     with pytest.raises(ValueError, match="`layer_factor >= 1`"):
         theorem3_1(**PROBLEM, layer_factor=0.5)

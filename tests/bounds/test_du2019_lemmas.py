@@ -377,7 +377,9 @@ def test_assumptions_that_fail_are_named():
         own, samples=5, lambda_0=0.0, width=10, residual_norm=1.0
     )
     assert flat.value == math.inf and flat.gram_width == math.inf
-    assert "[FAILS] lambda_0 > 0 (0)" in str(flat)
+    assert "[FAILS] lambda_0 > 0 (0)" in str(flat) and flat.vacuous
+    still = du2019.gram_perturbation(own, radius=0.0, samples=5, lambda_0=0.0)
+    assert still.vacuous and not still.applies
 
 
 @pytest.mark.parametrize(

@@ -58,13 +58,14 @@ def guaranteed_decay(
     Args:
         steps: $k$.
         step_size: $\eta$.
-        lambda_0: $\lambda_0$.
+        lambda_0: $\lambda_0$, above zero: the condition says nothing otherwise.
 
     Returns:
         The factor of the loss, in the shape to which the arguments broadcast.
 
     Raises:
-        ValueError: If an argument is negative, or $\eta \lambda_0$ above 2.
+        ValueError: If an argument is negative, $\lambda_0$ is zero, or
+            $\eta \lambda_0$ above 2.
 
     References:
         du2019, Condition 6.1.
@@ -72,6 +73,11 @@ def guaranteed_decay(
     caller = "guaranteed_decay"
     for name, x in [("steps", steps), ("step_size", step_size), ("lambda_0", lambda_0)]:
         check_at_least(caller, name, float(np.min(x)), 0)
+    if np.min(lambda_0) == 0:
+        raise ValueError(
+            f"`{caller}` needs `lambda_0 > 0` (Assumptions 3.1, 4.1 and 5.1). Got 0, "
+            "for which no decay is guaranteed. Look for parallel inputs."
+        )
     half = np.asarray(step_size, float) * np.asarray(lambda_0, float) / 2
     if np.max(half) > 1:
         raise ValueError(

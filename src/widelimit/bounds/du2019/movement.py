@@ -84,7 +84,8 @@ def weight_movement(
 
     Assumes:
         - $\lambda_0 > 0$; $R'$ so small that weights and features at most double;
-          $2 c_{w,0} \ge 1$ (A.5): checked.
+          $2 c_{w,0} \ge 1$ (A.5): checked. Without $\lambda_0 > 0$ the value is
+          infinite.
         - Condition 6.1 for all steps before: declared.
         - $\|W^{(h)}(0)\|_2 \le c_{w,0} \sqrt m$, $\|x^{(h)}(0)\| \le c_{x,0}$ for all
           $h$, inputs of unit norm: declared.

@@ -179,8 +179,8 @@ def gram_perturbation(
         assumptions.append(Assumption.checked("lambda_0 > 0", lambda_0 > 0))
         target = lambda_0 / 4
         reached = stable_radius(architecture, samples, lambda_0)
-        vacuous = value > target
-        reason = f"the theorems need at most lambda_0 / 4 = {target:.6g}"
+        vacuous = lambda_0 <= 0 or value > target
+        reason = f"the theorems need at most lambda_0 / 4 = {target:.6g}, above zero"
     return GramPerturbation(
         name=f"Lemma {architecture.letter}.4",
         source=f"du2019, proof in App. {architecture.letter}.1",

@@ -72,8 +72,9 @@ def theorem3_1(
         ValueError: If an argument is out of range, or the data do not match.
 
     Assumes:
-        - $\lambda_0 > 0$ and $\lambda > 0$: checked. The paper's minimum over all
-          $(i, j)$ includes $i = j$, for which it is 0; $i \ne j$ is meant.
+        - $\lambda_0 > 0$ and $\lambda > 0$: checked; otherwise `applies` is false and
+          the bound vacuous, its value infinite without the first. The paper's minimum
+          over all $(i, j)$ includes $i = j$, for which it is 0; $i \ne j$ is meant.
         - $\|x_i\|_2 = 1$ and $|y_i| \le C$: checked if `inputs` and `labels` are given,
           else declared.
         - The width and the step size: checked, the width if given.
