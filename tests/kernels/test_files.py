@@ -38,7 +38,10 @@ def here(tmp_path, monkeypatch):
     np.savez("both.npz", x=x, y=y)
     np.savez("objects.npz", x=np.array([None, 1]))
     np.save("images.npy", rng.normal(size=(4, 2, 3)))
-    np.save("nan.npy", np.full((2, 3), np.nan))
+    np.save("nan.npy", np.where(x == x[2, 1], np.nan, x))
+    np.save("vector.npy", x[0])
+    np.save("complex.npy", 1j * x)
+    np.save("narrow.npy", x[:, :2])
     np.savetxt("x.csv", x, delimiter=",", header="a,b,c", comments="")
     np.savetxt("y.csv", y, delimiter=",")
     (tmp_path / "words.csv").write_text("a,b\n1,2\n3,four\n")
@@ -114,9 +117,13 @@ def test_images_are_flattened_if_asked(here, capsys):
         ({"--x1": "both.npz:z"}, "holds x, y. Write FILE.npz:KEY"),
         ({"--x1": "objects.npz"}, "numbers in objects.npz. Got: "),
         ({"--x1": "broken.npz"}, "numbers in broken.npz. Got: "),
-        ({"--x1": "words.csv"}, "numbers in words.csv. Got: "),
-        ({"--x1": "nan.npy"}, "finite numbers in `x1`"),
-        ({"--x2": "images.npy"}, "same features. Got `x1.shape=(4, 3)`"),
+        ({"--x1": "words.csv"}, "numbers in words.csv. Got: 'four' in line 3"),
+        ({"--x1": "nan.npy"}, "finite numbers in nan.npy. Got nan in row 3, column 2"),
+        ({"--x2": "nan.npy"}, "finite numbers in nan.npy. Got nan in row 3, column 2"),
+        ({"--x2": "vector.npy"}, "row in vector.npy, at least one row and one feature"),
+        ({"--x1": "complex.npy"}, "real numbers in complex.npy. Got complex128"),
+        ({"--x2": "images.npy"}, "in images.npy. Got an array of shape (4, 2, 3)"),
+        ({"--x2": "narrow.npy"}, "Got 3 in x.npy and 2 in narrow.npy"),
         ({"--activation": "swish"}, "'silu', 'leaky-relu'"),
         ({"--bias-std": "-1"}, "`bias_std >= 0.0`"),
         ({"--weight-std": "0"}, "`weight_std > 0`"),
@@ -186,8 +193,9 @@ def test_names_that_mean_nothing(name, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2,,4\n5,6,7,8\n", "numbers in"),
-        ("1.0x,2\n1,2\n", "numbers in"),
+        ("1,2,,4\n5,6,7,8\n", "numbers in .*x.csv. Got: '' in line 1"),
+        ("1.0x,2\n1,2\n", "numbers in .*x.csv. Got: '1.0x' in line 1"),
+        ("a,b\n1,2 # c\n\n3\n", "Got: 1 in line 4, but 2 in those before"),
         ("", "empty"),
     ],
 )

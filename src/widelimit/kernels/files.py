@@ -78,6 +78,11 @@ def write_kernel_file(
     )
     rows = _rows_of(x1, flatten)
     others = None if x2 is None else _rows_of(x2, flatten)
+    if others is not None and others.shape[1] != rows.shape[1]:
+        raise ValueError(
+            f"`write_kernel_file` needs two files with the same number of features. "
+            f"Got {rows.shape[1]} in {x1} and {others.shape[1]} in {x2}."
+        )
     found = limit_kernels(network, rows, others, ntk=kind == "ntk", memory=memory)
     arrays = {"nngp": found.nngp} | ({"ntk": found.ntk} if kind == "ntk" else {})
     part = out.with_name(f".{out.name}.{os.getpid()}.npz")
@@ -95,8 +100,30 @@ def write_kernel_file(
 
 
 def _rows_of(path: Path, flatten: bool) -> np.ndarray:
-    rows = read_rows(path)
-    return rows.reshape(len(rows), -1) if flatten and rows.ndim > 1 else rows
+    """The file's inputs as vectors, if they are finite real numbers."""
+    needs, x = "`write_kernel_file` needs", read_rows(path)
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"{needs} real numbers in {path}. Got {x.dtype}.")
+    if x.ndim < 2 or x.size == 0:
+        raise ValueError(
+            f"{needs} one input per row in {path}, at least one row and one feature. "
+            f"Got an array of shape {x.shape}."
+        )
+    if x.ndim > 2 and not flatten:
+        raise ValueError(
+            f"{needs} inputs that are vectors in {path}. Got an array of shape "
+            f"{x.shape}. Make vectors of them with `--flatten`."
+        )
+    x = x.reshape(len(x), -1)
+    bad = np.argwhere(~np.isfinite(x))
+    if len(bad):
+        row, column = (int(i) for i in bad[0])
+        raise ValueError(
+            f"{needs} finite numbers in {path}. Got {x[row, column]} in row {row + 1}, "
+            f"column {column + 1}, counted from 1 ({len(bad)} such entries). Remove or "
+            "impute them first."
+        )
+    return x
 
 
 def read_rows(path: Path) -> np.ndarray:
@@ -151,9 +178,30 @@ def _read_csv(file: Path) -> np.ndarray:
     names = int(bool(first.strip()) and not any(map(_is_number, first.split(","))))
     if not first.strip():
         raise ValueError("the file is empty, or its first line is")
-    return np.loadtxt(
-        file, delimiter=",", skiprows=names, ndmin=2, encoding="utf-8-sig"
-    )
+    try:
+        return np.loadtxt(
+            file, delimiter=",", skiprows=names, ndmin=2, encoding="utf-8-sig"
+        )
+    except ValueError as error:
+        raise ValueError(_first_mistake(file, names) or str(error)) from error
+
+
+def _first_mistake(file: Path, names: int) -> str | None:
+    """What is wrong in a `.csv`, with the number of the line as editors count."""
+    count = None
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            line = line.partition("#")[0].strip()
+            if number <= names or not line:
+                continue
+            fields = line.split(",")
+            wrong = [field.strip() for field in fields if not _is_number(field)]
+            if wrong:
+                return f"{wrong[0]!r} in line {number}"
+            count = len(fields) if count is None else count
+            if len(fields) != count:
+                return f"{len(fields)} in line {number}, but {count} in those before"
+    return None
 
 
 def _is_number(text: str) -> bool:
