@@ -268,6 +268,25 @@ def test_a_mistake_in_the_library_is_not_hidden(monkeypatch):
         cli.main(["studies", "lazy-ratio"])
 
 
+@pytest.mark.parametrize("out", [None, "docs/accuracy.md"])
+def test_the_accuracy_page_goes_here_or_where_it_is_told(out, call, monkeypatch):
+    from widelimit.accuracy import AccuracyTable
+
+    folders = []
+
+    def table(**options):
+        folders.append(out is None or Path(out).parent.is_dir())  # before the work
+        return AccuracyTable((), None, None)
+
+    monkeypatch.setattr("widelimit.accuracy.accuracy_table", table)
+    status, told, _ = call("accuracy", *(() if out is None else ("--out", out)))
+    page = Path(out or "accuracy.md")
+    assert status == 0 and f"See {page}" in told and folders == [True]
+    assert page.read_text().startswith("# Accuracy")
+    status, _, err = call("accuracy", "--out", ".")
+    assert status == 2 and "is a directory" in err and len(folders) == 1
+
+
 def test_data_sets_are_listed(call, call_json):
     status, listed = call_json("data", "list")
     by_name = {entry["name"]: entry for entry in listed}

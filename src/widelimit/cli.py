@@ -283,7 +283,7 @@ def kernel(
 def accuracy(
     out: Annotated[
         Path | None,
-        typer.Option(help="Page to write; docs/accuracy.md for the whole table."),
+        typer.Option(dir_okay=False, help="Page to write."),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="float64 or float32; both if left out.")
@@ -295,19 +295,20 @@ def accuracy(
 ) -> None:
     """Compare duals and limit kernels with mpmath, and write the table.
 
-    Takes a few minutes. A part of the table (--precision, --only) is written only
-    with --out. The status is 1 where the promise is broken.
+    Takes a few minutes. The whole table is written to ./accuracy.md; a part of it
+    (--precision, --only) only with --out. The status is 1 where the promise is broken.
     """
     from widelimit.accuracy import accuracy_table, page
 
     def show(name: str, number: int, count: int) -> None:
         sys.stderr.write(f"[{number}/{count}] {name}\n")
 
-    table = accuracy_table(precision=precision, only=only, progress=show)
     if out is None and precision is None and only is None:
-        out = Path("docs/accuracy.md")
+        out = Path("accuracy.md")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)  # before minutes of work
+    table = accuracy_table(precision=precision, only=only, progress=show)
+    if out is not None:
         out.write_text(page(table), encoding="utf-8")
     if as_json:
         _print_json({**table.to_dict(), "out": None if out is None else str(out)})
