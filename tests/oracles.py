@@ -258,9 +258,16 @@ def conditional_mean(f, mean_of_g, c, p, q):
 
 
 def gaussian_pair_mean(f, g, c, p, q):
-    """E f(u) g(v) by the trapezoidal rule in long doubles, for analytic f and g.
+    """E f(u) g(v) by quadrature in long doubles, for analytic f and g."""
+    u, weights, inner = conditional_means(g, c, p, q)
+    return float(np.sum(weights * f(u) * inner))
 
-    Nodes crowd around zero by a hyperbolic sine, so that wide variances need no more.
+
+def conditional_means(g, c, p, q):
+    """Nodes for u, their weights, and E g(v) given u there, for analytic g.
+
+    By the trapezoidal rule in long doubles. Nodes crowd around zero by a hyperbolic
+    sine, so that wide variances need no more.
     """
     with mpmath.workdps(50):
         deviation = mpmath.sqrt(exact_gap(c, p, q) / mpmath.mpf(float(p)))
@@ -268,7 +275,9 @@ def gaussian_pair_mean(f, g, c, p, q):
     c, p, q = (np.longdouble(m) for m in (c, p, q))
     u, du = crowded_nodes(p)
     weights = du * normal_density(u, np.sqrt(p))
-    if deviation <= 5:
+    if deviation == 0:
+        inner = g(c / p * u)
+    elif deviation <= 5:
         z = np.arange(-9.5, 9.5, min(0.2, 0.2 / max(deviation, 0.1)))
         z = np.longdouble(z)
         inner = g(c / p * u[:, None] + deviation * z) @ normal_density(z, 1)
@@ -276,7 +285,7 @@ def gaussian_pair_mean(f, g, c, p, q):
     else:
         v, dv = crowded_nodes(q)
         inner = normal_density(v - c / p * u[:, None], deviation) @ (dv * g(v))
-    return float(np.sum(weights * f(u) * inner))
+    return u, weights, inner
 
 
 def gaussian_mean(f, q):

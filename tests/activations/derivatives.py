@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from oracles import gaussian_pair_mean, logistic_derivative, normal_derivative
+from oracles import conditional_means, logistic_derivative, normal_derivative
 from widelimit.activations import (
     GELU,
     Cosine,
@@ -59,10 +59,12 @@ DERIVATIVES = {
 }
 
 
-@functools.cache
 def pair_mean(phi, i, j, moments):
     """E of the derivatives of orders i and j, by quadrature in long doubles."""
-    derivative = DERIVATIVES[phi]
-    return gaussian_pair_mean(
-        functools.partial(derivative, i), functools.partial(derivative, j), *moments
-    )
+    u, weights, inner = _inner(phi, j, moments)
+    return float(np.sum(weights * DERIVATIVES[phi](i, u) * inner))
+
+
+@functools.cache
+def _inner(phi, j, moments):
+    return conditional_means(functools.partial(DERIVATIVES[phi], j), *moments)
