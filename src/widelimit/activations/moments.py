@@ -31,12 +31,10 @@ def gap(
         known: The result, if the caller knows it better than rounded moments say.
 
     Returns:
-        The gap; its derivatives are $(-2c, q, p)$ even if the value was known.
+        The gap, negative where rounding of the caller's moments has pushed $|c|$ above
+        $\sqrt{pq}$; its derivatives are $(-2c, q, p)$ even if the value was known.
     """
-    if known is None:
-        known = _difference(p, q, c)
-    # Rounding of the caller's moments can push |c| above sqrt(pq).
-    return jnp.maximum(known, 0.0)
+    return _difference(p, q, c) if known is None else known
 
 
 @gap.defjvp
@@ -70,7 +68,8 @@ def height(
         return jnp.maximum(known, 0.0)
     # Powers of two, so that products neither overflow nor lose digits.
     i, j = (_power(x) for x in (p, q))
-    return jnp.sqrt(gap((c * i) * j, (p * i) * i, (q * j) * j)) / i / j
+    square = gap((c * i) * j, (p * i) * i, (q * j) * j)
+    return jnp.sqrt(jnp.maximum(square, 0.0)) / i / j
 
 
 @height.defjvp

@@ -38,8 +38,15 @@ class Blurred(NamedTuple):
 
 def blur(c, p, q, known, s, t) -> Blurred:
     """Moments after noise of variance `s` on the first and `t` on the second."""
-    H = jnp.sqrt(gap(c, p, q, known) + (p * t + q * s) + s * t)
+    noise = (p * t + q * s) + s * t
+    H = jnp.sqrt(_above(gap(c, p, q, known), noise) + noise)
     return Blurred(c, p + s, q + t, H)
+
+
+def _above(known, noise):
+    # Rounding can push |c| above sqrt(pq). To set the gap to zero there, but not c,
+    # would be an error of the size of c / H; but H must stay real.
+    return jnp.maximum(known, -0.5 * noise)
 
 
 def angle(m: Blurred) -> Float[Array, "..."]:
@@ -129,6 +136,7 @@ def gate(c, p, q, known, s, t) -> Float[Array, "..."]:
         The scaled dual.
     """
     m = blur(c, p, q, known, s, t)
+    known = _above(known, (p * t + q * s) + s * t)
     share = s / m.P + t / m.Q
     small = c * angle(m) + (known + c * c * share) / m.H
     large = ramp(m) + s * t / m.H - m.H * share
