@@ -388,6 +388,10 @@ def test_without_the_tangent_kernel(x):
         ({"memory": 0.0}, "finite `memory > 0`"),
         ({"dtype": "float16"}, "`dtype` to be one of"),
         ({"x1": np.ones((2, 5, 3))}, "vectors"),
+        (
+            {"network": net(GELU()), "x1": 1e90 * np.ones((2, 5))},
+            "range of float64. Got nan for row 0 of `x1` and row 0 of `x2`. Scale",
+        ),
     ],
 )
 def test_bad_input_is_named(change, message, x):

@@ -72,8 +72,8 @@ def limit_kernels(
     Raises:
         ValueError: If the inputs differ in shape, hold no rows or numbers that are not
             finite, the network has no limit or does not fit them, a dual by quadrature
-            does not converge, or the result or a single pair does not fit into the
-            memory.
+            does not converge, the result or a single pair does not fit into the
+            memory, or kernels overflow.
 
     Example:
         >>> import numpy as np
@@ -124,6 +124,8 @@ def limit_kernels(
                 if x2 is None:
                     _mirror(whole, part, i, j)
     assert result is not None  # there is at least one row
+    for kernel in result:
+        _check_range(caller, kernel)
     return KernelPair(result[0], result[1] if ntk else None)
 
 
@@ -198,6 +200,21 @@ def limit_moments(
     for layer in layers:
         moments.append(layer.moments(moments[-1]))
     return tuple(moments)
+
+
+def _check_range(caller: str, kernel: np.ndarray) -> None:
+    with np.errstate(all="ignore"):
+        if np.isfinite(kernel.sum()):
+            return
+    bad = np.argwhere(~np.isfinite(kernel))
+    if len(bad):
+        i, j = bad[0][:2]
+        raise ValueError(
+            f"`{caller}` needs inputs and variances of weights whose kernels, and for "
+            f"smooth activations their squares, are in the range of {kernel.dtype}. "
+            f"Got {kernel[tuple(bad[0])]} for row {i} of `x1` and row {j} of `x2`. "
+            "Scale them down, or take `dtype='float64'`."
+        )
 
 
 def _check_alike(caller: str, x1: Any, x2: Any) -> None:
