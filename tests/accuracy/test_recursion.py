@@ -81,13 +81,32 @@ def test_features_with_a_mean():
     assert abs(total.mean_first.value - 3) < 1e-60
 
 
+def test_disturbed_states():
+    state = recursion.inputs(
+        X, [3 * x + 1e-9 * t for x, t in zip(X, T, strict=True)], T
+    )
+
+    def gap(s):
+        return 1 - s.cross.value / mpmath.sqrt(s.first.value * s.second.value)
+
+    draws = iter([1.0, -1.0, 1.0, 1.0, 0.0, 0.0, 1.0, -1.0, -1.0])
+    moved = recursion.disturb(state, 1e-6, lambda: next(draws), by_angle=True)
+    assert abs(moved.first.value / state.first.value - 1 - 1e-6) < 1e-20
+    assert abs(moved.first.slope / state.first.slope - 1 + 1e-6) < 1e-20
+    assert abs(moved.cross.slope / state.cross.slope - 1 + 1e-6) < 1e-20
+    # 1 - cos is half the square of the angle.
+    assert abs(gap(moved) / gap(state) - (1 - 1e-6) ** 2) < 1e-15
+    flat = recursion.disturb(state, 1e-6, lambda: 1.0, by_angle=False)
+    assert abs(flat.cross.value / state.cross.value - 1 - 1e-6) < 1e-20
+
+
 def test_every_network_has_its_inputs_and_depths():
     names = [network.name for network in networks()]
     assert len(set(names)) == len(names)
     depths = {d for network in networks() for d in network.depths("float64")}
     assert depths == {1, 3, 10, 30, 100}
     for few in (True, False):
-        pairs = input_pairs("float32", few)
+        pairs = input_pairs("float32", few, True)
         assert pairs.first.dtype == np.float32
         shapes = {a.shape for a in (pairs.first, pairs.second, pairs.along)}
         assert shapes == {(len(pairs.places), 5)}

@@ -21,7 +21,12 @@ from widelimit.accuracy.comparison import (
 )
 from widelimit.accuracy.duals import compare_duals, library_duals
 from widelimit.accuracy.grid import moments
-from widelimit.accuracy.kernels import compare_kernels, library_kernels
+from widelimit.accuracy.kernels import (
+    KERNELS,
+    ROUNDING,
+    compare_kernels,
+    library_kernels,
+)
 from widelimit.accuracy.networks import Network
 from widelimit.activations import Identity
 
@@ -67,6 +72,19 @@ def test_kernels_keep_the_promise():
         actual = library_kernels(network, precision)
         found = compare_kernels(network, precision, actual)
         assert len(found) == 4 * 5 and not broken(found)
+
+
+def test_rounding_spoils_slopes_near_kinks_and_deep_chaos_only():
+    kinked = dataclasses.replace(TINY, activation="ReLU", float64=(1,), few=False)
+    chaotic = Network("plain", "Sine", 1.2, 0.3, (1, 60), (1,))
+    for network, quantities in ((kinked, {"NTK by x"}), (chaotic, KERNELS)):
+        actual = library_kernels(network, "float64")
+        found = compare_kernels(network, "float64", actual)
+        spoilt = [c for c in found if c.singular == ROUNDING]
+        assert {c.quantity for c in spoilt} == set(quantities) and not broken(found)
+        assert {c.place.split(", ")[0] for c in spoilt} >= {"distance 1e-8"}
+        assert not any("generic" in c.place for c in spoilt)
+        assert not any("depth 1" in c.place for c in spoilt if network is chaotic)
 
 
 def test_a_missing_bias_is_seen():

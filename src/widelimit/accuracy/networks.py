@@ -57,9 +57,18 @@ class Network:
         """The activation with its reference."""
         return _cases()[self.activation]
 
+    @property
+    def smooth(self) -> bool:
+        """Whether its activation is."""
+        return self.case.activation.smooth
+
     def depths(self, precision: str) -> tuple[int, ...]:
         """Depths that are compared in a precision."""
         return {"float64": self.float64, "float32": self.float32}[precision]
+
+    def pairs(self, precision: str) -> "Inputs":
+        """Pairs of inputs that are compared in a precision."""
+        return input_pairs(precision, self.few, self.smooth)
 
     def library(self, depth: int) -> Sequential:
         """The network with that many hidden layers (or blocks).
@@ -88,12 +97,18 @@ class Network:
             parameterization=Parameterization.NTK,
         )
 
-    def reference(self, start: State, depths: tuple[int, ...]) -> Iterator[State]:
+    def reference(
+        self,
+        start: State,
+        depths: tuple[int, ...],
+        behind: Callable[[State], State] = lambda s: s,
+    ) -> Iterator[State]:
         """States of the output for networks of growing depth.
 
         Args:
             start: State of the inputs.
             depths: Numbers of hidden layers, in increasing order.
+            behind: Applied to the state behind every layer.
 
         Yields:
             One state for each depth.
@@ -101,11 +116,14 @@ class Network:
         partials, mean = self.case.partials, None
         if self.kind == "du2019":
             mean = MEANS[self.activation]
-        dense = functools.partial(
-            recursion.dense, weight_std=self.weight_std, bias_std=self.bias_std
-        )
-        activate = functools.partial(recursion.activate, partials=partials, mean=mean)
-        state = start
+
+        def dense(s: State) -> State:
+            return behind(recursion.dense(s, self.weight_std, self.bias_std))
+
+        def activate(s: State) -> State:
+            return behind(recursion.activate(s, partials, mean))
+
+        state = behind(start)
         if self.kind == "du2019":
             state = activate(dense(state))
         elif self.kind == "branch":
@@ -115,9 +133,9 @@ class Network:
                 state = activate(dense(state))
             elif self.kind == "du2019":
                 branch = recursion.scale(activate(dense(state)), FACTOR)
-                state = recursion.add(state, branch)
+                state = behind(recursion.add(state, branch))
             else:
-                state = recursion.add(state, dense(activate(state)))
+                state = behind(recursion.add(state, dense(activate(state))))
             if depth in depths:
                 yield dense(state)
 
@@ -134,6 +152,7 @@ def networks() -> tuple[Network, ...]:
         found.append(Network("plain", name, weight, 0.3, (3, 30, 100), (10,)))
     return (
         *found,
+        Network("plain", "ReLU", 1.0, 0.0, (100,), (100,)),
         Network("plain", "LeakyReLU", 1.4, 0.0, (1, 100), (10,)),
         Network("plain", "LeakyReLU", 1.4, 0.3, (30,), (3,)),
         Network("plain", "Abs", 1.0, 0.0, (10,), (100,)),
@@ -191,12 +210,14 @@ class Inputs:
 
 
 @functools.cache
-def input_pairs(precision: str, few: bool) -> Inputs:
+def input_pairs(precision: str, few: bool, smooth: bool) -> Inputs:
     """The pairs for one precision.
 
     Args:
         precision: `"float64"` or `"float32"`.
         few: Whether only a few are wanted.
+        smooth: Whether they are for a smooth activation, for which squares of
+            covariances must be in range.
 
     Returns:
         The pairs.
@@ -223,6 +244,11 @@ def input_pairs(precision: str, few: bool) -> Inputs:
             "norms 1e4": (1e4, 1e4 * x, 1e4 * other),
             "norms 1e-4 and 1e4": (1e-4, 1e-4 * x, 1e4 * other),
         }
+    if not few and precision == "float64":
+        far = 50 if smooth else 100
+        for k in (-far, far):
+            size = 10.0**k
+            pairs[f"norms 1e{k}"] = (size, size * x, size * other)
     rows = pairs.values()
     return Inputs(
         tuple(pairs),

@@ -160,6 +160,38 @@ def activate(s: State, partials: Partials, mean: Mean | None = None) -> State:
     )
 
 
+def disturb(s: State, unit: float, draw: Callable[[], float], by_angle: bool) -> State:
+    r"""The state after relative changes of its numbers by up to a unit of rounding.
+
+    Args:
+        s: The state.
+        unit: The largest relative change.
+        draw: Gives random numbers between -1 and 1.
+        by_angle: Whether to change the angle between the features instead of $c$, as
+            for a method that stores angles.
+
+    Returns:
+        The state that rounding might have left.
+    """
+
+    def shake(x: Real) -> Real:
+        return x * (1 + mpmath.mpf(unit) * mpmath.mpf(draw()))
+
+    first, second, ntk = (
+        Jet(shake(k.value), shake(k.slope)) for k in (s.first, s.second, s.ntk)
+    )
+    cross = shake(s.cross.value)
+    before = mpmath.sqrt(s.first.value * s.second.value)
+    if by_angle and before:
+        side = 1 if s.cross.value > 0 else -1
+        distance = (before - abs(s.cross.value)) / before  # 1 - cos, below at most 0
+        angle = 2 * mpmath.asin(mpmath.sqrt(max(distance, mpmath.mpf(0)) / 2))
+        after = mpmath.sqrt(first.value * second.value)
+        cross = side * after * mpmath.cos(shake(angle))
+    moved = Jet(cross, shake(s.cross.slope))
+    return s._replace(cross=moved, first=first, second=second, ntk=ntk)
+
+
 def scale(s: State, factor: float) -> State:
     """A multiple of the features.
 
