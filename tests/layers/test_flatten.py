@@ -5,10 +5,10 @@ import pytest
 import spatial
 from spatial import images, jitted_moments
 
-from widelimit.activations import ReLU
+from widelimit.activations import GELU, ReLU
 from widelimit.description import Description
 from widelimit.kernels import limit_block, limit_moments
-from widelimit.layers import Activation, Conv, Dense, Flatten, Sequential
+from widelimit.layers import Activation, Conv, Dense, Flatten, Residual, Sequential
 
 
 def test_apply_writes_channels_fastest():
@@ -61,3 +61,14 @@ def test_an_activation_does_not_follow():
         jitted_moments(network, x)
     single = Conv(4, (4,), padding="valid")  # one position: all features are alike
     assert limit_moments(Sequential((single, Flatten())), x)[-1].gaussian
+
+
+def test_sums_of_flattened_features_with_means_are_refused():
+    """At each position means are multiplied; flattened, only their averages are."""
+    branch = Sequential((Conv(6, (3,)), Activation(GELU()), Flatten()))
+    twice = Residual(branch, Sequential((Conv(6, (3,)), Activation(GELU()), Flatten())))
+    x = images(2, (4,), 3)
+    with pytest.raises(ValueError, match="Put `Flatten` behind the sum, not into both"):
+        limit_block(Sequential((twice, Dense(1))), x, x)
+    centred = Residual(branch, Sequential((Conv(6, (3,)), Flatten())))
+    assert limit_block(Sequential((centred, Dense(1))), x, x).nngp.shape == (2, 2)

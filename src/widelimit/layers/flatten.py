@@ -43,4 +43,5 @@ class Flatten(AbstractLayer):
 
         shape = self.output_shape(m.shape)
         flat = m.linear(lambda k: mean(m.diagonal(k)), mean, shape, joint=False)
-        return flat.replace(gaussian=m.gaussian and math.prod(m.positions) == 1)
+        one = math.prod(m.positions) == 1
+        return flat.replace(gaussian=m.gaussian and one, alike=m.alike and one)

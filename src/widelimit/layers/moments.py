@@ -39,6 +39,8 @@ class Moments(eqx.Module):
         gaussian: Whether the features are Gaussian, as activations need.
         joint: Whether moments hold every pair of positions.
         per_layer: Whether layers' tangent kernels are kept apart.
+        alike: Whether all features have one distribution; not those of several
+            positions behind `Flatten`.
     """
 
     cross: Float[Array, "n m *S"]
@@ -52,6 +54,7 @@ class Moments(eqx.Module):
     gaussian: bool = eqx.field(static=True)
     joint: bool = eqx.field(static=True, default=False)
     per_layer: bool = eqx.field(static=True, default=False)
+    alike: bool = eqx.field(static=True, default=True)
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -121,6 +124,7 @@ class Moments(eqx.Module):
             ntk=ntk,
             shape=shape,
             gaussian=True,
+            alike=True,
         )
 
     def scaled(self, factor: float) -> "Moments":
@@ -175,7 +179,18 @@ def add(x: Moments, y: Moments, shared: int) -> Moments:
 
     Returns:
         The moments of the sum.
+
+    Raises:
+        ValueError: If both have means, of features that are not alike.
     """
+    b1, b2, e1, e2 = x.mean_first, x.mean_second, y.mean_first, y.mean_second
+    centred = b1 is None or e1 is None
+    if not (centred or x.alike and y.alike):
+        raise ValueError(
+            "Moments of a sum need features of one distribution where both terms have "
+            "a mean. Got features of several positions. Put `Flatten` behind the sum, "
+            "not into both paths of a `Residual`."
+        )
 
     def outer(a, b, axis):
         """Product of means at the two ends of every entry of a covariance."""
@@ -189,8 +204,6 @@ def add(x: Moments, y: Moments, shared: int) -> Moments:
             return a[:, None] * b[None]
         return a * b
 
-    b1, b2, e1, e2 = x.mean_first, x.mean_second, y.mean_first, y.mean_second
-    centred = b1 is None or e1 is None
     ntk = None
     if x.ntk is not None and y.ntk is not None:
         both = zip(x.ntk[:shared], y.ntk[:shared], strict=True)
@@ -206,6 +219,7 @@ def add(x: Moments, y: Moments, shared: int) -> Moments:
         mean_second=_sum(b2, e2),
         ntk=ntk,
         gaussian=x.gaussian and y.gaussian,
+        alike=x.alike and y.alike,
     )
 
 
