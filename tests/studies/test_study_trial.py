@@ -94,6 +94,22 @@ def test_values_are_those_of_networks_trained_apart(loss):
         initialization="non-lazy",
         exponent=0.4,
     )
+
+    @jax.jit
+    def expected(params, initial):
+        per_input = perturbation_stability(
+            lambda row: network(params, row[None])[0], x_test[:12]
+        )
+        scores = score(network(params, x_test), t_test, loss=loss)
+        return per_input, {
+            "stability": per_input.mean(),
+            "stability_se": jnp.std(per_input, ddof=1) / 12**0.5,
+            "kappa": lazy_ratio(params, initial),
+            "movement": jnp.stack(list(relative_movement(params, initial).values())),
+            "accuracy": scores.accuracy,
+            "test_loss": scores.loss,
+        }
+
     stability = np.empty((2, 3, 12))
     for seed in range(2):
         order, start = jax.random.split(jax.random.key(seed))
@@ -111,21 +127,8 @@ def test_values_are_those_of_networks_trained_apart(loss):
         )
         final = jax.tree.map(lambda leaf: leaf[0], trained.params)
         for place, params in ((0, initial), (2, final)):
-            per_input = perturbation_stability(
-                lambda row, p=params: network(p, row[None])[0], x_test[:12]
-            )
-            stability[seed, place] = per_input
-            scores = score(network(params, x_test), t_test, loss=loss)
-            moved = relative_movement(params, initial).values()
-            expected = {
-                "stability": per_input.mean(),
-                "stability_se": np.std(per_input, ddof=1) / 12**0.5,
-                "kappa": lazy_ratio(params, initial),
-                "movement": jnp.stack(list(moved)),
-                "accuracy": scores.accuracy,
-                "test_loss": scores.loss,
-            }
-            for name, value in expected.items():
+            stability[seed, place], values = expected(params, initial)
+            for name, value in values.items():
                 found = result[name].isel(seed=seed, epoch=place)
                 np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(
