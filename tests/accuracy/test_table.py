@@ -145,11 +145,11 @@ def test_a_broken_promise_is_told(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("widelimit.accuracy.run.networks", lambda: (TINY,))
     monkeypatch.chdir(tmp_path)
     assert cli.main(["accuracy"]) == 1
-    text = (tmp_path / "docs" / "accuracy.md").read_text()
+    text = (tmp_path / "accuracy.md").read_text()
     assert "The promise is broken in 2 of 9 rows." in text
     assert "## Where the promise is broken\n\n- `Off`, dual, float64: " in text
     assert "## Kernels" in text and "Identity network" in text
-    assert "broken in 2 of 9 rows. See docs/accuracy.md" in capsys.readouterr().out
+    assert "broken in 2 of 9 rows. See accuracy.md" in capsys.readouterr().out
 
 
 def test_unknown_names():

@@ -50,9 +50,8 @@ of points in them and, if it is finite, the worst error there.
   $2^{{53}}$, that is norms from $10^{{-8}}$ to $10^{{8}}$, alike and mixed.
 - Kernels: inputs generic, parallel, opposite, coincident, at distances $10^{{-3}}$ to
   $10^{{-8}}$ from each other and near the opposite, norms $10^{{-4}}$ and $10^{{4}}$,
-  in float64 also $10^{{-100}}$ and $10^{{100}}$ (smooth activations $10^{{-50}}$ and
-  $10^{{50}}$, as their formulas square covariances); networks of 1 to 100 hidden layers
-  (or blocks).
+  for rectifiers in float64 also $10^{{-100}}$ and $10^{{100}}$; networks of 1 to 100
+  hidden layers (or blocks).
 - References for tanh, sigmoid, softplus and SiLU are series and integrals cut at 45
   digits. Networks of tanh and softplus are shallow because of their cost.
 """
