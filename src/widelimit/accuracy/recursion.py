@@ -237,8 +237,9 @@ def _jet(x) -> Jet:
 
 
 def _chain(found, orders, moments) -> Real:
-    # What does not move does not count, even if the derivative is infinite.
-    return mpmath.fsum(
+    # What does not move does not count, even if the derivative is infinite. Not fsum,
+    # which is exact: numbers far apart in size would take megabytes.
+    return sum(
         found[order] * m.slope
         for order, m in zip(orders, moments, strict=True)
         if m.slope
@@ -249,7 +250,7 @@ def _second_moments(partials: Partials, v: Jet) -> tuple[Jet, Real]:
     """E phi(u)^2 with its derivative, and E phi'(u)^2."""
     orders = ((0, 0, 0), BY_C, BY_P, BY_Q) if v.slope else ((0, 0, 0), BY_C)
     found = partials(v.value, v.value, v.value, orders)
-    slope = mpmath.fsum(found[o] for o in orders[1:]) * v.slope
+    slope = sum(found[o] for o in orders[1:]) * v.slope
     return Jet(found[0, 0, 0], slope), found[BY_C]
 
 
