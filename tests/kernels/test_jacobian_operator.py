@@ -1,0 +1,289 @@
+"""The operator of a Jacobian kernel against its own matrix."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.sparse.linalg import aslinearoperator, cg
+
+from oracles import unchecked
+from widelimit.activations import GELU, Erf, LeakyReLU, ReLU
+from widelimit.kernels import (
+    JacobianKernel,
+    dense_jacobian_kernel,
+    jacobian_kernel,
+    jacobian_scalars,
+    limit_kernels,
+)
+from widelimit.kernels.jacobian import dense as dense_module
+from widelimit.kernels.jacobian import products, tiles
+from widelimit.layers import (
+    Activation,
+    Conv,
+    Dense,
+    Flatten,
+    Parameterization,
+    Sequential,
+)
+from widelimit.networks import mlp
+
+NTK = Parameterization.NTK
+
+
+def net(phi, depth=1):
+    return mlp(
+        depth=depth,
+        width=5,
+        activation=phi,
+        weight_std=1.2,
+        bias_std=0.3,
+        parameterization=NTK,
+    )
+
+
+CASES = {"smooth": (net(Erf()), "ntk"), "kinks": (net(ReLU()), "nngp")}
+
+
+@pytest.fixture(params=CASES, scope="module")
+def case(request):
+    """A network, a kind, and inputs with equal, parallel, opposite and zero rows."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9, 3))
+    x[3:8] = x[0], 2 * x[1], -x[2], np.zeros(3), x[1] + 1e-9
+    return *CASES[request.param], x, rng.normal(size=(4, 3))
+
+
+@pytest.fixture(scope="module")
+def kernel(case):
+    network, kind, x, z = case
+    return jacobian_kernel(network, x, z, kind=kind, regularization=0.3)
+
+
+def product_of(kernel, u):
+    return kernel.dense() @ u
+
+
+def same(found, expected, tolerance=1e-12):
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape and found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_products_equal_those_of_the_matrix(kernel):
+    u = np.random.default_rng(1).normal(size=(kernel.shape[1], 2))
+    v = np.random.default_rng(2).normal(size=(kernel.shape[0], 2))
+    matrix = kernel.dense()
+    assert matrix.shape == kernel.shape == (9 * 4, 4 * 4)
+    same(kernel @ u[:, 0], matrix @ u[:, 0])
+    same(kernel @ u, matrix @ u)
+    same(kernel.matmat(u), matrix @ u)
+    same(kernel.rmatvec(v[:, 0]), matrix.T @ v[:, 0])
+    same(kernel.rmatmat(v), matrix.T @ v)
+    same(kernel.T.dense(), matrix.T)
+
+
+@pytest.mark.parametrize("rows", ["both", "value", "gradient"])
+@pytest.mark.parametrize("columns", ["both", "value", "gradient"])
+def test_parts_are_those_of_the_matrix(kernel, rows, columns):
+    kept = {"both": slice(None), "value": slice(0, 1), "gradient": slice(1, None)}
+    whole = kernel.dense().reshape(9, 4, 4, 4)
+    part = kernel.part(rows, columns)
+    expected = whole[:, kept[rows], :, kept[columns]].reshape(part.shape)
+    same(part.dense(), expected)
+    u = np.random.default_rng(1).normal(size=part.shape[1])
+    same(part @ u, expected @ u)
+    same(part.T.dense(), expected.T)
+    if columns == "both" and rows == "value":
+        assert part.select(slice(2)).shape == (2, 16)
+
+
+def test_values_are_the_limit_kernel(case, kernel):
+    network, kind, x, z = case
+    values = kernel.part("value", "value").dense()
+    same(values, getattr(limit_kernels(network, x, z), kind))
+
+
+def test_scaling_is_that_of_the_paper(case, kernel):
+    network, kind, x, z = case
+    plain = jacobian_kernel(network, x, z, kind=kind)
+    factor = np.sqrt(np.array([1, 0.3, 0.3, 0.3]))
+    left, right = np.tile(factor, 9), np.tile(factor, 4)
+    same(kernel.dense(), left[:, None] * plain.dense() * right)
+    same(plain.scaled(0.3, rows=False).dense(), plain.dense() * right)
+    same(plain.scaled(0.3, columns=False).dense(), left[:, None] * plain.dense())
+    same(kernel.scaled(1.0).dense(), plain.dense())
+
+
+def test_the_gram_matrix_is_symmetric_to_the_last_bit(case, monkeypatch):
+    network, kind, x, _ = case
+    whole = jacobian_kernel(network, x, kind=kind)
+    monkeypatch.setitem(tiles.SIDES, "cpu", 4)
+    monkeypatch.setattr(dense_module, "CHUNK", 4**4)
+    monkeypatch.setattr(products, "ROWS", 2)
+    monkeypatch.setattr(products, "CHUNK", 1)
+    tiled = jacobian_kernel(network, x, kind=kind)
+    for name in tiled.scalars.names():
+        ends = getattr(tiled.scalars, name), getattr(tiled.scalars.transposed(), name)
+        np.testing.assert_array_equal(*ends)
+    matrix = tiled.dense()
+    assert tiled.symmetric and np.isfinite(matrix).all()
+    np.testing.assert_array_equal(matrix, matrix.T)
+    same(matrix, whole.dense())
+    assert not tiled.scaled(0.5, rows=False).symmetric
+    assert not tiled.select(slice(3), [0, 1, 3]).symmetric
+    some = tiled.select([0, 5, 3], np.array([0, 5, 3]))
+    assert some.symmetric
+    kept = np.isin(np.repeat(np.arange(9), 4), [0, 3, 5])
+    same(np.sort(some.dense().ravel()), np.sort(matrix[kept][:, kept].ravel()))
+    u = np.random.default_rng(1).normal(size=len(matrix))
+    same(tiled @ u, matrix @ u)
+    same(tiled.diagonal(), np.diag(matrix))
+    eigenvalues = np.linalg.eigvalsh(matrix)
+    assert eigenvalues[0] > -1e-12 * eigenvalues[-1]
+
+
+def test_blocks_of_pairs(kernel):
+    i, j = np.array([0, 8, 2]), np.array([1, 3, 1])
+    whole = kernel.dense().reshape(9, 4, 4, 4)
+    same(kernel.blocks(i, j), whole[i, :, j])
+    part = kernel.part("gradient", "value")
+    same(part.blocks(i, j), whole[i, 1:, j, :1])
+
+
+def test_solvers_of_scipy_take_it(case):
+    network, kind, x, _ = case
+    kernel = jacobian_kernel(network, x[:3], kind=kind)
+    target = np.arange(12.0)
+    expected = np.linalg.solve(kernel.dense() + 0.1 * np.eye(12), target)
+    for operator in (kernel.as_scipy(), aslinearoperator(kernel)):
+        shifted = operator + 0.1 * aslinearoperator(np.eye(12))
+        found, failed = cg(shifted, target, rtol=1e-12)
+        assert not failed
+        np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_arrays_of_jax_give_the_same_under_jit(kernel):
+    there = kernel.to_jax()
+    u = np.random.default_rng(1).normal(size=kernel.shape[1])
+    found = jax.jit(lambda k, u: (k @ u, k.T.blocks(jnp.array([1]), jnp.array([2]))))(
+        there, jnp.asarray(u)
+    )
+    assert isinstance(found[0], jax.Array)
+    same(found[0], kernel @ u)
+    same(found[1], kernel.T.blocks([1], [2]))
+    same(there.dense(), kernel.dense())
+
+
+def test_float32(case):
+    network, kind, x, z = case
+    found = jacobian_kernel(network, x, z, kind=kind, dtype="float32")
+    assert found.dtype == np.float32 and found.dense().dtype == np.float32
+    expected = jacobian_kernel(network, x, z, kind=kind).dense()
+    np.testing.assert_allclose(found.dense(), expected, atol=2e-5)
+
+
+X = np.ones((3, 4))
+
+
+@pytest.mark.parametrize(
+    ("function", "network", "inputs", "options", "message"),
+    [
+        (
+            jacobian_kernel,
+            net(ReLU()),
+            (X,),
+            {},
+            r"smooth activations for `kind='ntk'`",
+        ),
+        (jacobian_kernel, net(LeakyReLU()), (X,), {}, r"1 / \|x - x'\|.*kind='nngp'"),
+        (jacobian_scalars, net(ReLU()), (X,), {"kind": "nngp"}, "infinite one by one"),
+        (jacobian_kernel, net(Erf()), (X,), {"kind": "ntks"}, "one of 'nngp', 'ntk'"),
+        (jacobian_kernel, net(Erf()), (X,), {"dtype": "int"}, "one of 'float64'"),
+        (
+            jacobian_kernel,
+            net(Erf()),
+            (X,),
+            {"regularization": 1.5},
+            r"Got `reg.*=1.5`",
+        ),
+        (jacobian_kernel, net(Erf()), (X,), {"regularization": np.nan}, "0 and 1"),
+        (jacobian_kernel, net(Erf()), (X, X[:, :2]), {}, r"x2.shape=\(3, 2\)"),
+        (jacobian_kernel, net(Erf()), (X * np.inf,), {}, "finite numbers in `x1`"),
+        (jacobian_kernel, net(Erf()), (X[0],), {}, "one input per row"),
+        (jacobian_kernel, net(Erf()), (X[None],), {}, "vectors"),
+        (jacobian_kernel, net(Erf()), (X,), {"memory": 1e-9}, "Give more `memory`"),
+        (jacobian_kernel, net(Erf()), (X,), {"memory": 1e9}, "Use fewer rows"),
+        (jacobian_kernel, Activation(Erf()), (X,), {}, "Gaussian features"),
+        (jacobian_kernel, "mlp", (X,), {}, "networks.mlp"),
+        (
+            jacobian_kernel,
+            Sequential((Flatten(), *net(Erf()).layers)),
+            (X[None],),
+            {},
+            "dense_jacobian_kernel",
+        ),
+        (dense_jacobian_kernel, Conv(3, (3,)), (X[None],), {}, "no positions"),
+    ],
+)
+def test_what_does_not_fit(function, network, inputs, options, message):
+    with unchecked(), pytest.raises(ValueError, match=message):
+        function(network, *inputs, **options)
+
+
+def test_operators_say_what_they_take(kernel):
+    with pytest.raises(ValueError, match="a vector with 16 entries"):
+        kernel @ np.ones(15)
+    with unchecked(), pytest.raises(ValueError, match="`rows` to be one of"):
+        kernel.part("values")
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        kernel.scaled(-0.1)
+    huge = np.broadcast_to(np.float64(0), (10**6, 10**6))
+    scalars = type(kernel.scalars)(*[huge] * 8)
+    rows = np.broadcast_to(np.float64(0), (10**6, 3))
+    with pytest.raises(ValueError, match="Use the operator's products"):
+        JacobianKernel(scalars=scalars, x1=rows, x2=rows).dense()
+
+
+def images(depth=1, phi=None):
+    hidden = (Conv(4, (2,), 1.1, 0.2, parameterization=NTK), Activation(phi or GELU()))
+    return Sequential((*hidden * depth, Flatten(), Dense(1, parameterization=NTK)))
+
+
+def test_flattened_images_have_the_kernel_of_vectors():
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(3, 2, 2)), rng.normal(size=(2, 2, 2))
+    x[2] = x[0]
+    for phi, kind in ((GELU(), "ntk"), (ReLU(), "nngp")):
+        flat = net(phi)
+        network = Sequential((Flatten(), *flat.layers))
+        options = {"kind": kind, "regularization": 0.3}
+        found = dense_jacobian_kernel(network, x, z, **options)
+        flat_rows = x.reshape(3, 4), z.reshape(2, 4)
+        same(found, jacobian_kernel(flat, *flat_rows, **options).dense())
+        same(found, dense_jacobian_kernel(flat, *flat_rows, **options))
+
+
+def test_kernels_of_convolutions_are_differentiated():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 4, 1))
+    network, h = images(), 1e-4
+    found = dense_jacobian_kernel(network, x, memory=1e-4)
+    np.testing.assert_array_equal(found, found.T)
+    same(found, dense_jacobian_kernel(network, x, x))
+    moves = [np.zeros((4, 1)), *(h * np.eye(4)[:, :, None])]
+
+    def ends(sign):
+        return np.concatenate([sign * m + x for m in moves])
+
+    a, b = ends(1), ends(-1)
+    k = {
+        (s, t): limit_kernels(network, u, v).ntk.reshape(5, 3, 5, 3)
+        for s, u in ((1, a), (-1, b))
+        for t, v in ((1, a), (-1, b))
+    }
+    mixed = k[1, 1] - k[1, -1] - k[-1, 1] + k[-1, -1]
+    expected = mixed.transpose(1, 0, 3, 2) / (4 * h * h)
+    found = found.reshape(3, 5, 3, 5)
+    np.testing.assert_allclose(found[:, 1:, :, 1:], expected[:, 1:, :, 1:], atol=1e-6)
+    side = (k[1, 1] - k[-1, 1])[:, :, 0].transpose(1, 0, 2) / (2 * h)
+    np.testing.assert_allclose(found[:, 1:, :, 0], side[:, 1:], atol=1e-6)
