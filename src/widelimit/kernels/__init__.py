@@ -4,6 +4,14 @@ from widelimit.kernels.empirical import empirical_ntk, empirical_ntk_block
 from widelimit.kernels.empirical_moments import empirical_moments
 from widelimit.kernels.empirical_nngp import empirical_nngp, empirical_nngp_block
 from widelimit.kernels.gram import PopulationGram, population_gram
+from widelimit.kernels.jacobian import (
+    JacobianKernel,
+    JacobianScalars,
+    dense_jacobian_kernel,
+    jacobian_block,
+    jacobian_kernel,
+    jacobian_scalars,
+)
 from widelimit.kernels.limit import (
     KernelPair,
     limit_block,
@@ -13,14 +21,20 @@ from widelimit.kernels.limit import (
 from widelimit.kernels.sampled import SampledKernels, sampled_kernels
 
 __all__ = [
+    "JacobianKernel",
+    "JacobianScalars",
     "KernelPair",
     "PopulationGram",
     "SampledKernels",
+    "dense_jacobian_kernel",
     "empirical_moments",
     "empirical_nngp",
     "empirical_nngp_block",
     "empirical_ntk",
     "empirical_ntk_block",
+    "jacobian_block",
+    "jacobian_kernel",
+    "jacobian_scalars",
     "limit_block",
     "limit_kernels",
     "limit_moments",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
@@ -13,8 +14,8 @@ from scipy.sparse.linalg import LinearOperator
 
 from widelimit._checks import check_memory, check_one_of
 from widelimit.kernels.jacobian.checks import check_regularization
-from widelimit.kernels.jacobian.dense import full_matrix, pair_blocks
-from widelimit.kernels.jacobian.products import product
+from widelimit.kernels.jacobian.dense import diagonal, full_matrix, pair_blocks
+from widelimit.kernels.jacobian.products import product, products
 from widelimit.kernels.jacobian.scalars import AbstractScalars
 
 Part = Literal["both", "value", "gradient"]
@@ -147,7 +148,7 @@ class JacobianKernel(eqx.Module):
         """
         i, j = (slice(None) if index is None else index for index in (rows, columns))
         return self.replace(
-            scalars=self.scalars.map(lambda z: z[i][:, j]),
+            scalars=jax.tree.map(lambda z: z[i][:, j], self.scalars),
             x1=self.x1[i],
             x2=self.x2[j],
             same=self.same
@@ -166,41 +167,48 @@ class JacobianKernel(eqx.Module):
         Raises:
             ValueError: If the sizes differ.
         """
-        if u.size != self.shape[1]:
-            raise ValueError(
-                f"`matvec` needs a vector with {self.shape[1]} entries, one for every "
-                f"column. Got `u.shape={u.shape}`."
-            )
-        return product(self, u)
+        return self._times("matvec", product, u.reshape(-1), transposed=False)
 
     def rmatvec(self, u: Float[Numbers, "*s"]) -> Float[Numbers, " c"]:
-        """The product of the transpose with a vector."""
-        return self.T.matvec(u)
+        """The product of the transpose with a vector, likewise."""
+        return self._times("rmatvec", product, u.reshape(-1), transposed=True)
 
     def matmat(self, u: Float[Numbers, "c k"]) -> Float[Numbers, "r k"]:
-        """The product with a matrix, column by column.
+        """The product with a matrix, in one compiled loop over its columns.
 
         Args:
             u: One row for every column of the kernel.
 
         Returns:
             One row for every row.
+
+        Raises:
+            ValueError: If the sizes differ.
         """
-        stack = jnp.stack if isinstance(self.x1, jax.Array) else np.stack
-        return stack([self.matvec(column) for column in u.T], axis=1)
+        return self._times("matmat", products, u, transposed=False)
 
     def rmatmat(self, u: Float[Numbers, "r k"]) -> Float[Numbers, "c k"]:
-        """The product of the transpose with a matrix."""
-        return self.T.matmat(u)
+        """The product of the transpose with a matrix, likewise."""
+        return self._times("rmatmat", products, u, transposed=True)
 
     def __matmul__(self, u: Numbers) -> Numbers:
         return self.matvec(u) if u.ndim == 1 else self.matmat(u)
 
     def diagonal(self) -> Float[Numbers, " r"]:
-        """The entries of equal rows and columns, input by input."""
-        i = np.arange(len(self.x1))
-        blocks = self.blocks(i, i)
-        return blocks.diagonal(axis1=1, axis2=2).ravel()
+        """The entries on the diagonal, input by input, without any block.
+
+        Returns:
+            One number for every row.
+
+        Raises:
+            ValueError: If rows and columns differ in number or in part.
+        """
+        if len(self.x1) != len(self.x2) or self.row_part != self.column_part:
+            raise ValueError(
+                "`diagonal` needs as many rows as columns, of the same part. Got "
+                f"`shape={self.shape}`. Call `blocks` for the pairs you want."
+            )
+        return self._run(diagonal)
 
     def blocks(self, rows: Any, columns: Any) -> Float[Numbers, "k r c"]:
         """Some blocks of one pair of inputs each.
@@ -211,8 +219,15 @@ class JacobianKernel(eqx.Module):
 
         Returns:
             The blocks.
+
+        Raises:
+            ValueError: If they do not fit into the memory of this machine.
         """
-        return pair_blocks(self, rows, columns)
+        if not isinstance(rows, jax.Array):
+            rows, columns = np.asarray(rows), np.asarray(columns)
+        (n, m), (r, c) = (len(self.x1), len(self.x2)), self.shape
+        self._check_fits("blocks", (r // n, c // m), len(rows))
+        return self._run(pair_blocks, rows, columns)
 
     def dense(self) -> Float[np.ndarray, "r c"]:
         """The matrix itself, on the host.
@@ -223,13 +238,7 @@ class JacobianKernel(eqx.Module):
         Raises:
             ValueError: If it does not fit into the memory of this machine.
         """
-        size = math.prod(self.shape) * self.dtype.itemsize
-        check_memory(
-            "dense",
-            size,
-            f"a matrix of {self.shape[0]} x {self.shape[1]}",
-            "Use the operator's products instead, which need no such matrix.",
-        )
+        self._check_fits("dense", self.shape)
         return full_matrix(self)
 
     def to_jax(self, device: Any = None) -> "JacobianKernel":
@@ -246,14 +255,48 @@ class JacobianKernel(eqx.Module):
 
     def as_scipy(self) -> LinearOperator:
         """The kernel as SciPy's `LinearOperator`."""
-        return LinearOperator(  # pyright: ignore[reportCallIssue]
-            shape=self.shape,
-            matvec=self.matvec,
-            rmatvec=self.rmatvec,
-            matmat=self.matmat,
-            rmatmat=self.rmatmat,
-            dtype=self.dtype,
+        make: Any = LinearOperator  # its stub knows only the form for subclasses
+        names = ("matvec", "rmatvec", "matmat", "rmatmat")
+        functions = {name: getattr(self, name) for name in names}
+        return make(shape=self.shape, dtype=self.dtype, **functions)
+
+    def _times(
+        self, caller: str, times: Callable[..., Array], u: Numbers, *, transposed: bool
+    ) -> Numbers:
+        rows = self.shape[0 if transposed else 1]
+        if len(u) != rows:
+            raise ValueError(
+                f"`{caller}` needs {rows} numbers in a vector or column. Got "
+                f"{len(u)}. Order them by inputs: a value, then its gradient."
+            )
+        if transposed and not self.symmetric:
+            return self._run(_of_transpose[times], u)
+        return self._run(times, u)
+
+    def _run(self, function: Callable[..., Array], *arguments: Numbers) -> Numbers:
+        """A function of the kernel: on the host, or wherever JAX's arrays are."""
+        if any(isinstance(a, jax.Array) for a in (self.x1, *arguments)):
+            return function(jax.tree.map(jnp.asarray, self), *arguments)
+        floats = [a.astype(self.dtype) if a.dtype.kind == "f" else a for a in arguments]
+        (cpu, *_) = jax.local_devices(backend="cpu")
+        with jax.enable_x64(self.dtype == np.float64), jax.default_device(cpu):
+            return np.asarray(_compiled(function, self, *floats))
+
+    def _check_fits(self, caller: str, shape: tuple[int, int], number: int = 1) -> None:
+        check_memory(
+            caller,
+            float(number * math.prod(shape) * self.dtype.itemsize),
+            f"{number} x {shape[0]} x {shape[1]} numbers",
+            "Use the operator's products instead, which need no such matrix.",
         )
+
+
+def _transposed(function: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda kernel, u: function(kernel.T, u)
+
+
+_of_transpose = {f: _transposed(f) for f in (product, products)}
+_compiled = jax.jit(lambda function, *arguments: function(*arguments), static_argnums=0)
 
 
 def _size(part: Part, d: int) -> int:

@@ -1,4 +1,4 @@
-"""Entries of a Jacobian kernel, block by block or all of them."""
+"""Entries of a Jacobian kernel: some blocks, the diagonal, or all of them."""
 
 import math
 import os
@@ -10,8 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from widelimit.kernels.jacobian.scalars import AbstractScalars
-
 if TYPE_CHECKING:
     from widelimit.kernels.jacobian.block_operator import JacobianKernel
 
@@ -19,25 +17,50 @@ CHUNK = 2**18  # entries that are worked on at once
 KEPT = {"both": slice(None), "value": slice(0, 1), "gradient": slice(1, None)}
 
 
-def pair_blocks(
-    kernel: "JacobianKernel", rows: Any, columns: Any
-) -> Float[Array | np.ndarray, "k r c"]:
-    """The blocks of some pairs of inputs.
+def pair_blocks(kernel: "JacobianKernel", i: Any, j: Any) -> Float[Array, "*s r c"]:
+    """The blocks of some pairs of inputs, as sums of outer products.
 
     Args:
         kernel: The kernel.
-        rows: Numbers of inputs of the rows.
-        columns: Numbers of inputs of the columns.
+        i: Numbers of inputs of the rows.
+        j: Numbers of inputs of the columns, of a shape that broadcasts.
 
     Returns:
-        The blocks, of the kernel's kind of array.
+        The blocks.
     """
-    s = kernel.scalars.map(lambda a: a[rows, columns])
-    x, z = kernel.x1[rows], kernel.x2[columns]
-    if isinstance(x, jax.Array):
-        return _blocks(s, x, z, *_options(kernel))
-    with jax.enable_x64(kernel.dtype == np.float64):
-        return np.asarray(_compiled(s, x, z, *_options(kernel)))
+    x, z = (jnp.asarray(a)[k] for a, k in ((kernel.x1, i), (kernel.x2, j)))
+    s = jax.tree.map(lambda a: jnp.asarray(a)[i, j][..., None], kernel.scalars)
+    y, w = (s.scale(a)[..., None] * a for a in (x, z))
+    near, far = s.plane(y, w)
+    left, right = (
+        math.sqrt(r) for r in (kernel.row_regularization, kernel.column_regularization)
+    )
+    block = y[..., :, None] * near[..., None, :] + w[..., :, None] * far[..., None, :]
+    block = block + s.k_c[..., None] * jnp.eye(x.shape[-1], dtype=x.dtype)
+    top = jnp.concatenate([s.k, right * (2 * s.k_b * z + s.k_c * x)], axis=-1)
+    side = left * (2 * s.k_a * x + s.k_c * z)
+    rest = jnp.concatenate([side[..., None], (left * right) * block], axis=-1)
+    whole = jnp.concatenate([top[..., None, :], rest], axis=-2)
+    return whole[..., KEPT[kernel.row_part], KEPT[kernel.column_part]]
+
+
+def diagonal(kernel: "JacobianKernel") -> Float[Array, " r"]:
+    """The entries on the diagonal of a kernel with as many rows as columns.
+
+    Args:
+        kernel: The kernel.
+
+    Returns:
+        One number for every row.
+    """
+    x, z = kernel.x1, kernel.x2
+    s = jax.tree.map(lambda a: jnp.diagonal(a)[:, None], kernel.scalars)
+    y, w = (s.scale(a)[..., None] * a for a in (x, z))
+    near, far = s.plane(y, w)
+    side = math.sqrt(kernel.row_regularization * kernel.column_regularization) * (
+        y * near + w * far + s.k_c
+    )
+    return jnp.concatenate([s.k, side], axis=1)[:, KEPT[kernel.row_part]].ravel()
 
 
 def full_matrix(kernel: "JacobianKernel") -> Float[np.ndarray, "r c"]:
@@ -52,7 +75,6 @@ def full_matrix(kernel: "JacobianKernel") -> Float[np.ndarray, "r c"]:
     n, m = len(kernel.x1), len(kernel.x2)
     out = np.empty((n, kernel.shape[0] // n, m, kernel.shape[1] // m), kernel.dtype)
     side = max(1, math.isqrt(CHUNK // (out.shape[1] * out.shape[3])))
-    double, options = kernel.dtype == np.float64, _options(kernel)
 
     def fill(i: int, j: int) -> None:
         # The last input is repeated, so that all tiles share a program.
@@ -60,10 +82,8 @@ def full_matrix(kernel: "JacobianKernel") -> Float[np.ndarray, "r c"]:
             np.minimum(np.arange(start, start + side), count - 1)
             for start, count in ((i, n), (j, m))
         )
-        s = kernel.scalars.map(lambda a: a[rows[:, None], columns])
-        x, z = kernel.x1[rows, None], kernel.x2[columns]
-        with jax.enable_x64(double):
-            tile = np.asarray(_compiled(s, x, z, *options))
+        with jax.enable_x64(kernel.dtype == np.float64):
+            tile = np.asarray(_compiled(kernel, rows[:, None], columns))
         tile = tile[: n - i, : m - j]
         if kernel.symmetric and i == j:
             tile = _mirrored(tile)
@@ -92,39 +112,4 @@ def _mirrored(tile: Float[np.ndarray, "k k r r"]) -> Float[np.ndarray, "k k r r"
     return flat.reshape(k, r, k, r).transpose(0, 2, 1, 3)
 
 
-def _options(kernel: "JacobianKernel") -> tuple[float, float, str, str]:
-    left, right = kernel.row_regularization, kernel.column_regularization
-    return math.sqrt(left), math.sqrt(right), kernel.row_part, kernel.column_part
-
-
-def _blocks(
-    s: AbstractScalars,
-    x: Float[Array, "*#s d"],
-    z: Float[Array, "*#s d"],
-    left: float,
-    right: float,
-    row_part: str,
-    column_part: str,
-) -> Float[Array, "*s r c"]:
-    """Blocks of pairs, as a sum of outer products of vectors with a value in front."""
-
-    def grown(v):
-        return jnp.pad(v, [(0, 0)] * (v.ndim - 1) + [(1, 0)])
-
-    s = s.map(lambda a: a[..., None])
-    one = jnp.zeros_like(x, shape=x.shape[-1] + 1).at[0].set(1)
-    x, z, y, w = map(grown, (x, z, s.spanning(x), s.spanning(z)))
-    near, far = s.plane(y, w)
-    top = s.k * one + 2 * s.k_b * z + s.k_c * x
-    side = 2 * s.k_a * x + s.k_c * z
-    total = one[:, None] * top[..., None, :] + side[..., :, None] * one
-    total = total + y[..., :, None] * near[..., None, :]
-    total = total + w[..., :, None] * far[..., None, :]
-    total = total + s.k_c[..., None] * jnp.diag(1 - one)
-    for scale, axis in ((left, (slice(None), None)), (right, (None, slice(None)))):
-        if scale != 1:
-            total = total * (one + scale * (1 - one))[axis]
-    return total[..., KEPT[row_part], KEPT[column_part]]
-
-
-_compiled = jax.jit(_blocks, static_argnums=(3, 4, 5, 6))
+_compiled = jax.jit(pair_blocks)

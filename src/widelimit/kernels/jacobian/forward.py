@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -159,8 +160,8 @@ def _differentiated(f: Callable[..., Moments], *states: State) -> State:
 
     def partials(read: Callable[[Moments], Array]) -> AnyPartials:
         return of(
-            tuple(read(table[i][0][1]) for i in range(2)),
-            tuple(read(table[0][j][2]) for j in range(2)),
+            (read(table[0][0][1]), read(table[1][0][1])),
+            (read(table[0][0][2]), read(table[0][1][2])),
             grid(lambda i, j: read(table[i][j][3])),
             None if across is None else read(across),
         )
@@ -183,13 +184,13 @@ def _still(s: State) -> Moments:
 def _moved(s: State, group: str, *direction: int) -> Moments:
     """The tangent of a state's moments in one direction, or in two."""
 
-    def entry(partials: AnyPartials) -> Array:
+    def entry(partials: AnyPartials) -> Any:
         found = getattr(partials, group)
         for i in direction:
             found = found[i]
         return found
 
-    changes = {"cross": entry(s.cross)}
+    changes: dict[str, Any] = {"cross": entry(s.cross)}
     if s.ntk is not None:
         changes["ntk"] = (entry(s.ntk),)
     if (group, direction) == ("x", (0,)):

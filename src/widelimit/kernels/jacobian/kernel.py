@@ -33,8 +33,8 @@ def jacobian_kernel(
 
     (The paper's recursion for $\Sigma$ misses dots over some $\phi$; its Theorem 4 is
     what is meant.) $k$ depends on three inner products of the inputs, so that eight
-    numbers per pair hold the block: memory is that of eight `n x m` arrays (seven for
-    equal inputs), whatever the number of features.
+    numbers per pair hold the block: memory is that of eight `n x m` arrays, whatever
+    the number of features.
 
     Of rectifiers only the Jacobian NNGP kernel exists. The derivatives of their NTK are
     infinite at $x = x'$, and elsewhere they are not what the Jacobian NTK of wide

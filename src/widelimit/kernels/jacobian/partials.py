@@ -7,12 +7,14 @@ under products and functions, since no input moves twice.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
 Block = Float[Array, "n m"]
+Entry = TypeVar("Entry")
+Grid: TypeAlias = tuple[tuple[Entry, Entry], tuple[Entry, Entry]]
 
 
 class Partials(eqx.Module):
@@ -50,7 +52,7 @@ class Partials(eqx.Module):
         return self.b, self.c
 
     @property
-    def xy(self) -> tuple[tuple[Block, Block], tuple[Block, Block]]:
+    def xy(self) -> Grid[Block]:
         """Mixed derivatives, the direction of the first input named first."""
         return (self.ab, self.ac), (self.bc, self.cc)
 
@@ -76,13 +78,13 @@ class FramePartials(eqx.Module):
 
     x: tuple[Block, Block]
     y: tuple[Block, Block]
-    xy: tuple[tuple[Block, Block], tuple[Block, Block]]
+    xy: Grid[Block]
     across: Block
 
     @classmethod
     def of(cls, x, y, xy, across) -> "FramePartials":
         """Partials from the groups above."""
-        return cls(tuple(x), tuple(y), tuple(map(tuple, xy)), across)
+        return cls(x, y, xy, across)
 
 
 AnyPartials = Partials | FramePartials
@@ -101,9 +103,9 @@ class Second(NamedTuple):
     pq: Block
 
 
-def grid(entry: Callable[[int, int], Block]):
-    """Mixed derivatives from a function of two directions."""
-    return tuple(tuple(entry(i, j) for j in range(2)) for i in range(2))
+def grid(entry: Callable[[int, int], Entry]) -> Grid[Entry]:
+    """What belongs to two directions, from a function of both."""
+    return (entry(0, 0), entry(0, 1)), (entry(1, 0), entry(1, 1))
 
 
 def compose(f: Second, c: AnyPartials, p: Array, q: Array) -> AnyPartials:
@@ -154,8 +156,8 @@ def product(f: Block, df: AnyPartials, g: Block, dg: AnyPartials) -> AnyPartials
     if df.across is not None and dg.across is not None:
         across = f * dg.across + df.across * g
     return df.of(
-        tuple(f * dg.x[i] + df.x[i] * g for i in range(2)),
-        tuple(f * dg.y[i] + df.y[i] * g for i in range(2)),
+        (f * dg.x[0] + df.x[0] * g, f * dg.x[1] + df.x[1] * g),
+        (f * dg.y[0] + df.y[0] * g, f * dg.y[1] + df.y[1] * g),
         grid(mixed),
         across,
     )

@@ -72,7 +72,7 @@ def dense_jacobian_kernel(
     n, m, r, size = len(a), len(b), d + 1, a.dtype.itemsize
     check_memory(
         caller,
-        n * m * r * r * size + memory * GIB,
+        float(n * m * r * r * size + memory * GIB),
         f"a matrix of {n * r} x {m * r}",
         "Use fewer or smaller inputs, or compute some rows of `x1` at a time.",
     )

@@ -1,103 +1,71 @@
-"""Products of a Jacobian kernel with a vector, in rows that stay in the cache."""
+"""Products of a Jacobian kernel with vectors: three matrix products each."""
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 if TYPE_CHECKING:
     from widelimit.kernels.jacobian.block_operator import JacobianKernel
 
-CHUNK = 2**20  # bytes of a matrix of pairs that is worked on at once, on the host,
-ROWS = 64  # and its least number of rows
 
+def product(kernel: "JacobianKernel", u: Float[Array, " c"]) -> Float[Array, " r"]:
+    r"""The product with a vector of values $v_j$ and gradients $g_j$.
 
-class Load(NamedTuple):
-    """What all rows of a product need of the vector, one row per input.
+    With $\phi_{ij}$ the form of the plane of $x_i$ and $x_j'$, row $i$ has the value
+    and the gradient
 
-    Attributes:
-        value: Its values.
-        gradient: Its gradients, scaled.
-        spanning: The vectors that span the planes with those of the rows.
-        inner: Twice the products of inputs and gradients.
-        outer: The products of spanning vectors and gradients.
-    """
-
-    value: Any
-    gradient: Any
-    spanning: Any
-    inner: Any
-    outer: Any
-
-
-def product(
-    kernel: "JacobianKernel", u: Float[Array | np.ndarray, "*s"]
-) -> Float[Array | np.ndarray, " r"]:
-    """The product with a vector.
+    $$\sum_j k v_j + 2 k_b \langle x_j', g_j \rangle + k_c \langle x_i, g_j \rangle,
+      \quad
+      \sum_j (2 k_a x_i + k_c x_j') v_j + k_c g_j + \phi_{ij} g_j.$$
 
     Args:
         kernel: The kernel.
         u: One number for every column.
 
     Returns:
-        One number for every row, of the kernel's kind of array.
+        One number for every row.
     """
-    load = _load(kernel, u.reshape(len(kernel.x2), -1))
-    n, m = len(kernel.x1), len(kernel.x2)
-    if isinstance(kernel.x1, jax.Array):
-        return _some_rows(kernel, slice(0, n), load).ravel()
-    rows = max(ROWS, CHUNK // (kernel.dtype.itemsize * m))
-    out = np.empty((n, kernel.shape[0] // n), kernel.dtype)
-    for i in range(0, n, rows):
-        out[i : i + rows] = _some_rows(kernel, slice(i, i + rows), load)
-    return out.ravel()
+    s, x1, x2 = kernel.scalars, jnp.asarray(kernel.x1), jnp.asarray(kernel.x2)
+    u = u.reshape(len(x2), -1)
+    top = jnp.zeros_like(x1, shape=len(x1))
+    side, weights = 0.0, 0.0  # weights of the inputs of the columns
+    if kernel.column_part != "gradient":
+        value = u[:, 0]
+        top = top + s.k @ value
+        side = (2 * (s.k_a @ value))[:, None] * x1
+        weights = s.k_c * value
+    if kernel.column_part != "value":
+        gradient = u[:, 1:] if kernel.column_part == "both" else u
+        gradient = math.sqrt(kernel.column_regularization) * gradient
+        turned = s.k_c @ gradient
+        inner = jnp.sum(x2 * gradient, axis=1)
+        top = top + s.k_b @ (2 * inner) + jnp.sum(x1 * turned, axis=1)
+        scale1, scale2 = s.scale(x1), s.scale(x2)
+        inners = scale1[:, None] * (x1 @ gradient.T)
+        near, far = s.plane(inners, scale2 * inner)
+        side = side + turned + (scale1 * jnp.sum(near, axis=1))[:, None] * x1
+        weights = weights + far * scale2
+    side = math.sqrt(kernel.row_regularization) * (side + weights @ x2)
+    if kernel.row_part == "value":
+        return top
+    if kernel.row_part == "both":
+        side = jnp.concatenate([top[:, None], side], axis=1)
+    return jnp.ravel(side)
 
 
-def _load(kernel: "JacobianKernel", u) -> Load:
-    part = kernel.column_part
-    value = None if part == "gradient" else u[:, 0]
-    if part == "value":
-        return Load(value, None, None, None, None)
-    gradient = u[:, 1:] if part == "both" else u
-    gradient = math.sqrt(kernel.column_regularization) * gradient
-    x2, y2 = kernel.x2, kernel.scalars.spanning(kernel.x2)
-    inner = 2 * (x2 * gradient).sum(1)
-    outer = inner / 2 if y2 is x2 else (y2 * gradient).sum(1)
-    return Load(value, gradient, y2, inner, outer)
+def products(kernel: "JacobianKernel", u: Float[Array, "c k"]) -> Float[Array, "r k"]:
+    """The products with the columns of a matrix, in one compiled loop.
 
+    Several columns at a time would be slower: their matrices of pairs leave the cache.
 
-def _some_rows(kernel: "JacobianKernel", rows: slice, load: Load):
-    """Some rows of the product, as a matrix with one row per input."""
-    s = kernel.scalars.map(lambda z: z[rows])
-    x1, x2 = kernel.x1[rows], kernel.x2
-    value, gradient, y2, inner, outer = load
-    turned = None if gradient is None else s.k_c @ gradient
-    columns = []
-    if kernel.row_part != "gradient":
-        total = 0.0 if value is None else s.k @ value
-        if gradient is not None:
-            total = total + s.k_b @ inner + (x1 * turned).sum(1)
-        columns.append(total[:, None])
-    if kernel.row_part != "value":
-        total, weights = 0.0, 0.0
-        if value is not None:
-            total = x1 * (s.k_a @ (2 * value))[:, None]
-            weights = s.k_c * value
-        if gradient is not None:
-            y1 = s.spanning(x1)
-            near, far = s.plane(y1 @ gradient.T, outer)
-            total = total + turned + y1 * near.sum(1)[:, None]
-            if y2 is x2:
-                weights = weights + far
-            else:
-                total = total + far @ y2
-        if value is not None or y2 is x2:
-            total = total + weights @ x2
-        columns.append(math.sqrt(kernel.row_regularization) * total)
-    if len(columns) == 1:
-        return columns[0]
-    xp = jnp if isinstance(x1, jax.Array) else np
-    return xp.concatenate(columns, axis=1)
+    Args:
+        kernel: The kernel.
+        u: One row for every column of the kernel.
+
+    Returns:
+        One row for every row of the kernel.
+    """
+    return jax.lax.map(lambda v: product(kernel, v), u.T).T

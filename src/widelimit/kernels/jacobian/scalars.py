@@ -12,15 +12,15 @@ products, and is never formed.
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 Pairs = Float[Array | np.ndarray, "n m"]
-Numbers = Float[Array | np.ndarray, "*s"]
-Rows = Float[Array | np.ndarray, "*n d"]
+Numbers = Float[Array, "*#s"]
 
 
 class AbstractScalars(eqx.Module):
@@ -31,10 +31,8 @@ class AbstractScalars(eqx.Module):
         k_a: $k_a$.
         k_b: $k_b$.
         k_c: $k_c$.
-        mirrors: For two equal batches, names of arrays that are others' transposes.
     """
 
-    mirrors: ClassVar[dict[str, str]]
     k: eqx.AbstractVar[Pairs]
     k_a: eqx.AbstractVar[Pairs]
     k_b: eqx.AbstractVar[Pairs]
@@ -44,8 +42,8 @@ class AbstractScalars(eqx.Module):
     def plane(self, p: Numbers, q: Numbers) -> tuple[Any, Any]:
         r"""The form of the plane, applied to a vector $g$.
 
-        With the spanning vectors $y$, $y'$ of the plane (the inputs, or their
-        directions) it is $y w + y' w'$.
+        With the vectors $y = s(x) x$ and $y' = s(x') x'$, which span the plane, it is
+        $y w + y' w'$.
 
         Args:
             p: $\langle y, g \rangle$.
@@ -56,17 +54,12 @@ class AbstractScalars(eqx.Module):
         """
 
     @abc.abstractmethod
-    def spanning(self, x: Rows) -> Rows:
-        """The spanning vectors of inputs, one per row."""
+    def scale(self, x: Float[Array, "*n d"]) -> Float[Array, "*n"]:
+        """The factors $s(x)$ of some inputs."""
 
     @abc.abstractmethod
     def transposed(self) -> "AbstractScalars":
         """The same numbers with the two inputs exchanged."""
-
-    def map(self, function) -> "AbstractScalars":
-        """All eight arrays through one function."""
-        names = self.names()
-        return type(self)(**{name: function(getattr(self, name)) for name in names})
 
     @classmethod
     def names(cls) -> list[str]:
@@ -92,7 +85,6 @@ class JacobianScalars(AbstractScalars):
         k_cc: $k_{cc}$.
     """
 
-    mirrors: ClassVar[dict[str, str]] = {"k_b": "k_a"}
     k: Pairs
     k_a: Pairs
     k_b: Pairs
@@ -106,8 +98,8 @@ class JacobianScalars(AbstractScalars):
         w = self.k_ac * (2 * p) + self.k_ab * (4 * q)
         return w, self.k_cc * p + self.k_bc * (2 * q)
 
-    def spanning(self, x: Rows) -> Rows:
-        return x
+    def scale(self, x: Float[Array, "*n d"]) -> Float[Array, "*n"]:
+        return jnp.ones_like(x, shape=x.shape[:-1])
 
     def transposed(self) -> "JacobianScalars":
         return JacobianScalars(
@@ -142,7 +134,6 @@ class FrameScalars(AbstractScalars):
         hh: $\mu_{hh}$.
     """
 
-    mirrors: ClassVar[dict[str, str]] = {"k_b": "k_a"}
     k: Pairs
     k_a: Pairs
     k_b: Pairs
@@ -158,9 +149,13 @@ class FrameScalars(AbstractScalars):
         apart = self.hm * m + self.hh * h
         return (along + apart) / 2, (along - apart) / 2
 
-    def spanning(self, x: Rows) -> Rows:
-        r = ((x * x).sum(-1) ** 0.5)[..., None]
-        return x / (r + (r == 0))
+    def scale(self, x: Float[Array, "*n d"]) -> Float[Array, "*n"]:
+        unit = jnp.max(jnp.abs(x), axis=-1)  # so that squares stay in range
+        proper = unit > 0
+        unit = jnp.where(proper, unit, 1.0)
+        rest = x / unit[..., None]
+        length = unit * jnp.sqrt(jnp.sum(rest * rest, axis=-1))
+        return jnp.where(proper, 1 / jnp.where(proper, length, 1.0), 0.0)
 
     def transposed(self) -> "FrameScalars":
         return FrameScalars(

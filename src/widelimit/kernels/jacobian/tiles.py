@@ -21,8 +21,7 @@ from widelimit.layers import AbstractLayer
 
 GIB = 2**30
 TEMPORARIES = 60  # arrays of the size of a tile that are alive at once
-SIDES = {"cpu": 128}  # a tile that stays in the cache of a core
-SIDE = 1024  # elsewhere
+CPU_SIDE, SIDE = 128, 1024  # rows of a tile on a CPU, and elsewhere
 
 
 def all_scalars(
@@ -36,8 +35,7 @@ def all_scalars(
 ) -> AbstractScalars:
     """`jacobian_block` of checked inputs, in tiles that cores or devices share.
 
-    If `a` is `b`, only tiles on and above the diagonal are computed, and two arrays
-    that are transposes of each other share their memory.
+    If `a` is `b`, only tiles on and above the diagonal are computed, and mirrored.
 
     Args:
         caller: Name of the public function, for messages.
@@ -63,16 +61,15 @@ def all_scalars(
     same, size = a is b, a.dtype.itemsize
     check_memory(
         caller,
-        (7 if same else 8) * size * len(a) * len(b) + memory * GIB,
+        float(8 * size * len(a) * len(b) + memory * GIB),
         f"the eight numbers of {len(a)} x {len(b)} pairs",
         "Use fewer rows, or `dtype='float32'`, or compute some rows of `x1` at a time.",
     )
     devices = jax.local_devices()
-    cpu = devices[0].platform == "cpu"
-    workers = max(len(devices), os.cpu_count() or 1) if cpu else len(devices)
-    side = _side(
-        caller, memory * GIB / workers, a, SIDES.get(devices[0].platform, SIDE)
-    )
+    side, workers = SIDE, len(devices)
+    if devices[0].platform == "cpu":  # each core a tile that stays in its cache
+        side, workers, devices = CPU_SIDE, os.cpu_count() or 1, devices[:1]
+    side = _side(caller, memory * GIB / workers, a, side)
     rows, columns = min(side, len(a)), min(side, len(b))
     cls = FrameScalars if has_kinks(network) else JacobianScalars
     result = _Result(cls, len(a), len(b), a.dtype, same)
@@ -97,9 +94,7 @@ class _Result:
 
     def __init__(self, cls: type[AbstractScalars], n: int, m: int, dtype, same: bool):
         self.cls, self.same, self.shape = cls, same, (n, m)
-        mirrored = cls.mirrors if same else {}
-        names = [name for name in cls.names() if name not in mirrored]
-        self.arrays = {name: np.empty((n, m), dtype) for name in names}
+        self.arrays = {name: np.empty((n, m), dtype) for name in cls.names()}
 
     def put(self, i: int, j: int, tile: np.ndarray) -> None:
         """Fills in a tile that begins at `(i, j)`, and its mirror image."""
@@ -107,20 +102,19 @@ class _Result:
         part = self.cls(*tile[:, : n - i, : m - j])
         rows, columns = part.k.shape
         mirror = part.transposed() if self.same else part
-        above = np.tri(rows, columns, dtype=bool).T if self.same and i == j else None
         for name, whole in self.arrays.items():
             block, swapped = getattr(part, name), getattr(mirror, name)
-            if above is not None:  # the upper triangle decides
-                block = np.where(above, block, swapped)
+            if self.same and i == j:  # the upper triangle decides
+                both = (block.diagonal() + swapped.diagonal()) / 2
+                block = np.where(np.tri(rows, k=-1, dtype=bool), swapped, block)
+                np.fill_diagonal(block, both)
             whole[i : i + rows, j : j + columns] = block
             if self.same and i != j:
                 whole[j : j + columns, i : i + rows] = swapped
 
     def scalars(self) -> AbstractScalars:
         """The numbers of all pairs."""
-        views = {} if not self.same else self.cls.mirrors
-        mirrored = {name: self.arrays[other].T for name, other in views.items()}
-        return self.cls(**self.arrays, **mirrored)
+        return self.cls(**self.arrays)
 
 
 def _side(caller: str, budget: float, a: np.ndarray, most: int) -> int:
