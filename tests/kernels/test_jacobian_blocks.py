@@ -268,7 +268,7 @@ ORDERS = {
         Softplus(),
         SiLU(),
         Sine(1.3),
-        Custom(jnp.tanh),
+        pytest.param(Custom(jnp.tanh), id="custom"),
     ],
     ids=str,
 )
