@@ -12,6 +12,7 @@ $\alpha = \mathrm{atan2}(H, -c)$, which is $\pi$ for equal and 0 for opposite in
 (Cho & Saul 2009, Sec. 2, have $\theta = \pi - \alpha$).
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -84,8 +85,8 @@ def ramp(m: Blurred) -> Float[Array, "..."]:
 def _ramp_jvp(primals, tangents):
     # Price: the derivatives by p and q are means of a point mass at zero and the ramp.
     (m,), (d,) = primals, tangents
-    by_p, by_q = (_ratio(m.H, 2 * x) for x in (m.P, m.Q))
-    return ramp(m), angle(m) * d.c + by_p * d.P + by_q * d.Q
+    by_c, H = polar(angle, m)
+    return ramp(m), by_c * d.c + _ratio(H, 2 * m.P) * d.P + _ratio(H, 2 * m.Q) * d.Q
 
 
 @jax.custom_jvp
@@ -104,8 +105,40 @@ def centred_ramp(m: Blurred) -> Float[Array, "..."]:
 @centred_ramp.defjvp
 def _centred_ramp_jvp(primals, tangents):
     (m,), (d,) = primals, tangents
-    by_p, by_q = (_ratio(m.H, 2 * x) for x in (m.P, m.Q))
-    return centred_ramp(m), centred_angle(m) * d.c + by_p * d.P + by_q * d.Q
+    by_c, H = polar(centred_angle, m)
+    slope = by_c * d.c + _ratio(H, 2 * m.P) * d.P + _ratio(H, 2 * m.Q) * d.Q
+    return centred_ramp(m), slope
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def polar(function, m: Blurred) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    r"""An angle and the height, with derivatives that go to pieces together.
+
+    $$\dot\alpha = \frac1H \Bigl(\dot c
+      - \frac c2 \Bigl(\frac{\dot P}P + \frac{\dot Q}Q\Bigr)\Bigr), \quad
+      \dot H = \frac H2 \Bigl(\frac{\dot P}P + \frac{\dot Q}Q\Bigr)
+      - c\,\dot\alpha.$$
+
+    Second derivatives of a ramp's dual are sums of products with $\dot\alpha$ that
+    cancel as $H \to 0$. So do its rounding errors, as it is formed only once.
+
+    Args:
+        function: `angle` or `centred_angle`.
+        m: Blurred moments; $H$ follows the others in derivatives.
+
+    Returns:
+        The angle and $H$; both derivatives are zero where $H$ is a rounding error.
+    """
+    return function(m), m.H
+
+
+@polar.defjvp
+def _polar_jvp(function, primals, tangents):
+    (m,), (d,) = primals, tangents
+    growth = 0.5 * (_ratio(d.P, m.P) + _ratio(d.Q, m.Q))
+    apart = m.H > jnp.finfo(m.H.dtype).eps * (jnp.sqrt(m.P) * jnp.sqrt(m.Q))
+    turn = jnp.where(apart, (d.c - m.c * growth) / jnp.where(apart, m.H, 1.0), 0.0)
+    return polar(function, m), (turn, m.H * growth - m.c * turn)
 
 
 def _ratio(x, y):

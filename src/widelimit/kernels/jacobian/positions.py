@@ -34,8 +34,8 @@ def dense_jacobian_kernel(
     r"""The matrix of a Jacobian NNGP kernel or Jacobian NTK, of any network.
 
     For vectors it is `jacobian_kernel(...).dense()`. Kernels of images depend on more
-    than three inner products; they are differentiated, backwards by one input and
-    forwards by the other, at a cost of about ten kernels for every feature.
+    than three inner products; they are differentiated, forwards by one input and
+    backwards by the other, at a cost of about ten kernels for every feature.
 
     Args:
         network: Description of the network.
@@ -116,19 +116,27 @@ def _tile(
         pair = limit_block(network, x, z, ntk=kind == "ntk")
         return pair.ntk if kind == "ntk" else pair.nngp
 
-    def row(x):
-        """Values and gradients by the second input, of one first input."""
-        k, pull = jax.vjp(lambda z: kernel(x[None], z)[0], x2)
+    def with_gradient(f):
+        """Values of a function of the second inputs, each with its gradient."""
+        k, pull = jax.vjp(f, x2)
         (slopes,) = pull(jnp.ones_like(k))
         return jnp.concatenate([k[:, None], slopes.reshape(len(k), -1)], axis=1)
 
-    def moved(direction):
-        tangent = jnp.broadcast_to(direction.reshape(x1.shape[1:]), x1.shape)
-        return jax.jvp(jax.vmap(row), (x1,), (tangent,))[1]
+    def value(x):
+        return with_gradient(lambda z: kernel(x[None], z)[0])
 
-    d = math.prod(x1.shape[1:])
-    slopes = jax.lax.map(moved, jnp.eye(d, dtype=x1.dtype))
-    whole = jnp.concatenate([jax.vmap(row)(x1)[None], slopes])
+    def slope(x, direction):
+        # Forwards first: backwards through a loop, JAX forgets the duals' own rules.
+        def along(z):
+            return jax.jvp(lambda x: kernel(x[None], z)[0], (x,), (direction,))[1]
+
+        return with_gradient(along)
+
+    units = jnp.eye(math.prod(x1.shape[1:]), dtype=x1.dtype)
+    slopes = jax.lax.map(
+        lambda unit: jax.vmap(lambda x: slope(x, unit.reshape(x.shape)))(x1), units
+    )
+    whole = jnp.concatenate([jax.vmap(value)(x1)[None], slopes])
     return whole.transpose(1, 0, 2, 3)
 
 
