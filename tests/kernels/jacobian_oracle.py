@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 
+from widelimit.activations import Scaled
 from widelimit.layers import (
     Activation,
     Dense,
@@ -97,7 +98,7 @@ class State:
 
 
 def behind(layer, phi, s):
-    """The state behind a layer, all of whose activations are `phi`."""
+    """The state behind a layer whose activations are multiples of `phi`."""
     c, p, q, a, b, t, size = s.all
     if isinstance(layer, Sequential):
         for part in layer.layers:
@@ -114,6 +115,8 @@ def behind(layer, phi, s):
         # What the layers in front have gathered reaches both ends.
         return State(c, p, q, x.a + y.a, x.b + y.b, x.t + y.t, x.size)
     if isinstance(layer, Activation):
+        if isinstance(layer.function, Scaled):
+            phi = Times(phi, layer.function.factor)
         t = t * phi.slope(c, p, q) if t else t
         moments = (phi.dual(*m) for m in ((c, p, q), (p, p, p), (q, q, q)))
         return State(*moments, phi.mean(p), phi.mean(q), t, size)

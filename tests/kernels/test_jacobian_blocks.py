@@ -38,7 +38,7 @@ NTK = Parameterization.NTK
 SLOW = pytest.mark.slow
 
 
-def net(phi, depth, bias_std=0.3, weight_std=1.2):
+def net(phi, depth, bias_std: float | None = 0.3, weight_std=1.2):
     return mlp(
         depth=depth,
         width=5,
@@ -87,11 +87,9 @@ CASES = [
             ("erf", 1, "ntk"),
             ("erf", 3, "nngp"),
             ("erf", 11, "nngp"),
-            ("erf", 100, "ntk"),
             ("gelu", 1, "nngp"),
             ("gelu", 3, "ntk"),
             ("gelu", 11, "nngp"),
-            ("gelu", 100, "ntk"),
         ]
     ),
 ]
@@ -103,8 +101,8 @@ def test_blocks_have_the_digits_of_mpmath(name, depth, kind, normalized, x):
     phi, duals = SMOOTH[name]
     network = net(phi, depth)
     if normalized:  # as kim2023
-        phi = phi.normalized()
-        network, duals = net(phi, depth, None, 1.0), oracle.Times(duals, phi.factor)
+        phi, depth = phi.normalized(), 100 if depth == 11 else depth
+        network = net(phi, depth, None, 1.0)
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
     rows = np.stack([x[0], x[1], -x[0], x[0] + 1e-6 * x[2]])
     found = blocks(network, x[:1], rows, kind)[0]
@@ -190,8 +188,7 @@ def test_kinks_leave_blocks_finite_and_right_towards_the_diagonal(
     rows = np.stack([base, *near, 3 * base, other, -base + 1e-3 * other])
     network = net(phi, depth, bias_std)
     found = blocks(network, base[None], rows, "nngp")[0]
-    duals = oracle.Times(oracle.Rectifier(slope), getattr(phi, "factor", 1.0))
-    k = oracle.kernel(network, duals, "nngp")
+    k = oracle.kernel(network, oracle.Rectifier(slope), "nngp")
     for block, row in zip(found, rows, strict=True):
         agree(block, oracle.block(k, base, row, nudge=True), 1e-12)
 

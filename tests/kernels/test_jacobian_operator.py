@@ -1,5 +1,8 @@
 """The operator of a Jacobian kernel against its own matrix."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 from scipy.sparse.linalg import aslinearoperator, cg
 
 from oracles import unchecked
-from widelimit.activations import GELU, Erf, LeakyReLU, ReLU
+from widelimit.activations import GELU, AbstractActivation, Erf, LeakyReLU, ReLU
 from widelimit.kernels import (
     JacobianKernel,
     dense_jacobian_kernel,
@@ -39,6 +42,14 @@ def net(phi, depth=1):
         bias_std=0.3,
         parameterization=NTK,
     )
+
+
+@dataclass(frozen=True)
+class Bent(AbstractActivation):
+    smooth: ClassVar[bool] = False
+
+    def __call__(self, z):
+        return (z > 0) * z * z
 
 
 CASES = {"smooth": (net(Erf()), "ntk"), "kinks": (net(ReLU()), "nngp")}
@@ -213,6 +224,7 @@ X = np.ones((3, 4))
         (jacobian_kernel, net(Erf()), (X,), {"memory": 1e9}, "Use fewer rows"),
         (jacobian_kernel, Activation(Erf()), (X,), {}, "Gaussian features"),
         (jacobian_kernel, "mlp", (X,), {}, "networks.mlp"),
+        (jacobian_kernel, net(Bent()), (X,), {"kind": "nngp"}, "one kink at zero"),
         (
             jacobian_kernel,
             Sequential((Flatten(), *net(Erf()).layers)),

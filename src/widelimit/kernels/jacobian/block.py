@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit.kernels.inputs import has_kinks, input_moments
-from widelimit.kernels.jacobian.checks import check_smooth
+from widelimit.kernels.jacobian.checks import check_kinks, check_smooth
 from widelimit.kernels.jacobian.forward import State, through
 from widelimit.kernels.jacobian.frame import Frame
 from widelimit.kernels.jacobian.partials import Partials
@@ -39,10 +39,11 @@ def jacobian_block(
         `JacobianScalars` of a smooth network, `FrameScalars` of one with kinks.
 
     Raises:
-        ValueError: If the network has no limit, or no Jacobian NTK.
+        ValueError: If the network has no limit, or no such kernel.
     """
     if kind == "ntk":
         check_smooth("jacobian_block", network)
+    check_kinks("jacobian_block", network)
     m = input_moments(network, x1, x2, ntk=kind == "ntk")
     jax.eval_shape(network.moments, m)  # says what does not fit
     d = x1.shape[1]

@@ -1,11 +1,15 @@
 """Named checks of Jacobian kernels' arguments."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike
 
 from widelimit._checks import check_one_of, finite_inputs
+from widelimit.activations import AbstractActivation, Scaled
+from widelimit.activations.rectifier import AbstractRectifier
+from widelimit.description import Description
 from widelimit.kernels.inputs import has_kinks
 from widelimit.kernels.quadrature import check_duals
 from widelimit.layers import AbstractLayer
@@ -20,6 +24,29 @@ def check_smooth(caller: str, network: AbstractLayer) -> None:
             "that of wide finite networks tends to something else. Use `Erf()`, "
             "`GELU()` or another smooth activation, or `kind='nngp'`, which exists."
         )
+
+
+def check_kinks(caller: str, network: AbstractLayer) -> None:
+    """Raise if an activation has kinks whose second derivatives are not known."""
+    for phi in _activations(network):
+        if not (phi.smooth or isinstance(phi, AbstractRectifier)):
+            raise ValueError(
+                f"`{caller}` needs activations that are smooth or piecewise linear "
+                f"with one kink at zero. Got `{phi}`. Derive it from "
+                "`AbstractRectifier`, or declare it smooth if it is."
+            )
+
+
+def _activations(value: object) -> Iterator[AbstractActivation]:
+    if isinstance(value, Scaled):
+        value = value.function
+    if isinstance(value, AbstractActivation):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _activations(part)
+    elif isinstance(value, Description):
+        yield from _activations(tuple(vars(value).values()))
 
 
 def check_regularization(caller: str, regularization: float) -> None:
@@ -65,6 +92,7 @@ def check_pairs(
     check_one_of(caller, "dtype", dtype, ("float64", "float32"))
     if kind == "ntk":
         check_smooth(caller, network)
+    check_kinks(caller, network)
     a = finite_inputs(caller, "x1", x1, dtype)
     b = a if x2 is None else finite_inputs(caller, "x2", x2, dtype)
     if a.shape[1:] != b.shape[1:]:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from widelimit.kernels.jacobian.kinks import rectified
 from widelimit.kernels.jacobian.means import means
 from widelimit.kernels.jacobian.partials import AnyPartials, compose, grid, product
 from widelimit.kernels.jacobian.plan import Branches, Step, Steps, repetition
@@ -103,20 +102,17 @@ def _kind(m: Moments):
 
 def _activate(layer: Activation, s: State) -> State:
     phi, m = layer.function, s.value
+    if not phi.smooth:  # its second derivatives are infinite one by one
+        return _differentiated(layer.moments, s)
     value = layer.moments(m)
     p, q = m.variances()
     slopes = s.first[:, None], s.second[None, :]
-    ntk = None
-    if phi.smooth:
-        found = means(phi, m.cross, p, q)
-        cross = compose(found.dual(value.cross), s.cross, *slopes)
-        if s.ntk is not None:
-            assert m.ntk
-            bend = found.dual_derivative()
-            by = compose(bend, s.cross, *slopes)
-            ntk = product(bend.value, by, m.ntk[0], s.ntk)
-    else:
-        cross = rectified(phi, m, s.cross, *slopes)
+    found = means(phi, m.cross, p, q)
+    ntk, cross = None, compose(found.dual(value.cross), s.cross, *slopes)
+    if s.ntk is not None:
+        assert m.ntk
+        bend = found.dual_derivative()
+        ntk = product(bend.value, compose(bend, s.cross, *slopes), m.ntk[0], s.ntk)
     return State(
         value=value,
         cross=cross,
