@@ -33,6 +33,8 @@ class KernelKind(enum.StrEnum):
 
     NNGP = "nngp"
     NTK = "ntk"
+    JACOBIAN_NNGP = "jacobian-nngp"
+    JACOBIAN_NTK = "jacobian-ntk"
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -252,6 +254,8 @@ def kernel(
     Every dense layer, the read-out among them, has weights of variance
     weight_std^2 / fan-in and biases of variance bias_std^2, all trained, in the NTK
     parameterization. The file has the keys nngp and, for the NTK, ntk; float64.
+    Jacobian kernels are under jacobian_nngp or jacobian_ntk, n1 x (d+1) x n2 x (d+1):
+    of every input the value first, then the derivatives by its d features.
     A file .npz with several arrays is written FILE.npz:KEY.
     """
     from widelimit.kernels.files import write_kernel_file
@@ -272,9 +276,8 @@ def kernel(
     if as_json:
         _print_json(done)
     else:
-        rows, columns = done["shape"]
         typer.echo(
-            f"{' and '.join(done['keys'])}, {rows} x {columns}, in "
+            f"{' and '.join(done['keys'])}, {' x '.join(map(str, done['shape']))}, in "
             f"{done['seconds']:.1f} s: {done['out']}"
         )
 

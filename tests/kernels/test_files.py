@@ -92,6 +92,35 @@ def test_the_gram_matrix_without_biases(here, capsys):
         np.testing.assert_allclose(found["nngp"], expected, rtol=1e-13)
 
 
+@pytest.mark.parametrize("kind", ["jacobian-nngp", "jacobian-ntk"])
+def test_jacobian_kernels_have_the_value_first(kind, here, capsys):
+    arguments = ["--x1", "x.npy", "--x2", "y.npz", *BASE, "--out", "k.npz"]
+    assert call(kind, *arguments) == 0
+    name, step = kind.replace("-", "_"), 1e-4
+    assert f"{name}, 4 x 4 x 2 x 4, in " in capsys.readouterr().out
+    with np.load("k.npz") as found:
+        assert set(found) == {name} and found[name].dtype == np.float64
+        blocks = found[name]
+    x, y = here
+
+    def value(x, y):
+        return arc_sine(x, y, 2, 1.3, 0)[kind == "jacobian-ntk"]
+
+    np.testing.assert_allclose(blocks[:, 0, :, 0], value(x, y), rtol=1e-13)
+    for i, move in enumerate(step * np.eye(3), 1):
+        slope = (value(x + move, y) - value(x - move, y)) / (2 * step)
+        np.testing.assert_allclose(blocks[:, i, :, 0], slope, atol=1e-7)
+        slope = (value(x, y + move) - value(x, y - move)) / (2 * step)
+        np.testing.assert_allclose(blocks[:, 0, :, i], slope, atol=1e-7)
+
+
+def test_kinks_have_no_jacobian_ntk(here, capsys):
+    arguments = ["--x1", "x.npy", "--activation", "relu", "--depth", "1"]
+    assert call("jacobian-ntk", *arguments, "--out", "k.npz") == 2
+    assert "smooth activations" in capsys.readouterr().err
+    assert not Path("k.npz").exists()
+
+
 def test_normalized_activations_keep_unit_variance(here):
     x = here[0] * np.sqrt(3) / np.linalg.norm(here[0], axis=1, keepdims=True)
     np.save("unit.npy", x)

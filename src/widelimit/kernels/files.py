@@ -10,11 +10,13 @@ import numpy as np
 
 from widelimit._checks import check_at_least, check_one_of
 from widelimit.activations import activation_named
+from widelimit.kernels.jacobian import dense_jacobian_kernel
 from widelimit.kernels.limit import limit_kernels
-from widelimit.layers import Parameterization
+from widelimit.layers import AbstractLayer, Parameterization
 from widelimit.networks import mlp
 
 FORMATS = (".npy", ".npz", ".csv")
+KINDS = ("nngp", "ntk", "jacobian-nngp", "jacobian-ntk")
 
 
 def write_kernel_file(
@@ -39,10 +41,13 @@ def write_kernel_file(
     trained, in the NTK parameterization.
 
     Args:
-        kind: `"nngp"`, or `"ntk"`, which writes both kernels.
+        kind: `"nngp"`, or `"ntk"`, which writes both kernels; `"jacobian-nngp"` or
+            `"jacobian-ntk"`, of rows that are vectors.
         x1: File of inputs, one per row, as `read_rows` takes it.
         x2: File of other inputs; `x1` again if `None`.
-        out: File to write, `.npz`, with the keys `nngp` and `ntk`, in float64.
+        out: File to write, `.npz`, with the keys `nngp` and `ntk`, or `jacobian_nngp`
+            or `jacobian_ntk`, an array `n1 x (d + 1) x n2 x (d + 1)` with the value
+            before the derivatives by the features; in float64.
         activation: As `activation_named` reads it.
         depth: Number of hidden layers.
         weight_std: $\sigma_w$.
@@ -58,7 +63,7 @@ def write_kernel_file(
         ValueError: If a file or a number does not fit; nothing is then written.
     """
     started = time.monotonic()
-    check_one_of("write_kernel_file", "kind", kind, ("nngp", "ntk"))
+    check_one_of("write_kernel_file", "kind", kind, KINDS)
     check_at_least("write_kernel_file", "bias_std", bias_std, 0.0)
     if out.suffix != ".npz":
         raise ValueError(f"`write_kernel_file` needs `out` to end in .npz. Got {out}.")
@@ -83,8 +88,7 @@ def write_kernel_file(
             f"`write_kernel_file` needs two files with the same number of features. "
             f"Got {rows.shape[1]} in {x1} and {others.shape[1]} in {x2}."
         )
-    found = limit_kernels(network, rows, others, ntk=kind == "ntk", memory=memory)
-    arrays = {"nngp": found.nngp} | ({"ntk": found.ntk} if kind == "ntk" else {})
+    arrays = _kernels(kind, network, rows, others, memory)
     part = out.with_name(f".{out.name}.{os.getpid()}.npz")
     try:
         np.savez(part, **arrays)
@@ -94,9 +98,26 @@ def write_kernel_file(
     return {
         "out": str(out),
         "keys": list(arrays),
-        "shape": list(found.nngp.shape),
+        "shape": list(next(iter(arrays.values())).shape),
         "seconds": time.monotonic() - started,
     }
+
+
+def _kernels(
+    kind: str,
+    network: AbstractLayer,
+    x1: np.ndarray,
+    x2: np.ndarray | None,
+    memory: float,
+) -> dict[str, np.ndarray]:
+    if kind in ("nngp", "ntk"):
+        pair = limit_kernels(network, x1, x2, ntk=kind == "ntk", memory=memory)
+        return {"nngp": pair.nngp} | ({"ntk": pair.ntk} if kind == "ntk" else {})
+    which = "nngp" if kind == "jacobian-nngp" else "ntk"
+    matrix = dense_jacobian_kernel(network, x1, x2, kind=which, memory=memory)
+    n, m = len(x1), len(x1 if x2 is None else x2)
+    shape = (n, len(matrix) // n, m, matrix.shape[1] // m)
+    return {kind.replace("-", "_"): matrix.reshape(shape)}
 
 
 def _rows_of(path: Path, flatten: bool) -> np.ndarray:

@@ -49,7 +49,8 @@ def dense_jacobian_kernel(
     Returns:
         The matrix, in the order of `JacobianKernel` with an image's partial derivatives
         in the order of its flattened entries; symmetric to the last bit without `x2`.
-        With kinks, blocks of images with nearly equal patches lose digits.
+        With kinks, blocks of nearly equal images lose up to half of their digits
+        behind pooling and flattening, which do not keep angles.
 
     Raises:
         ValueError: As `jacobian_kernel`; and if the network's outputs have positions.
@@ -58,6 +59,15 @@ def dense_jacobian_kernel(
     check_regularization(caller, regularization)
     check_positive(caller, "memory", memory)
     a, b = check_pairs(caller, network, x1, x2, kind=kind, dtype=dtype)
+    d = math.prod(a.shape[1:])
+    n, m, r, size = len(a), len(b), d + 1, a.dtype.itemsize
+    check_memory(
+        caller,
+        float(n * m * r * r * size + memory * GIB),
+        f"a matrix of {n * r} x {m * r}",
+        "Use fewer or smaller inputs, or compute some rows of `x1` at a time; for "
+        "vectors, `jacobian_kernel` multiplies without the matrix.",
+    )
     if a.ndim == 2:
         options = {"kind": kind, "memory": memory, "dtype": dtype}
         kernel = jacobian_kernel(network, a, None if a is b else b, **options)
@@ -68,14 +78,6 @@ def dense_jacobian_kernel(
             f"`{caller}` needs a network whose outputs have no positions. Got outputs "
             f"of shape {output}. Add `Pool` or `Flatten`."
         )
-    d = math.prod(a.shape[1:])
-    n, m, r, size = len(a), len(b), d + 1, a.dtype.itemsize
-    check_memory(
-        caller,
-        float(n * m * r * r * size + memory * GIB),
-        f"a matrix of {n * r} x {m * r}",
-        "Use fewer or smaller inputs, or compute some rows of `x1` at a time.",
-    )
     needed = KEPT * _count(network) * pair_bytes(network, a.shape[1:], size)
     side = math.isqrt(int(memory * GIB / (needed + 4 * r * r * size)))
     if not side:
