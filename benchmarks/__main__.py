@@ -24,6 +24,9 @@ NAMES = (
     "empirical_ntk",
     "large_kernel",
     "kernel_values",
+    "jacobian_numbers",
+    "jacobian_gram",
+    "jacobian_product",
 )
 RESULTS = Path(__file__).with_name("results.md")
 

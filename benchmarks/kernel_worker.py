@@ -102,10 +102,13 @@ def ratio(over, under):
 
 
 def inputs(rows):
-    """Inputs as they were sent; or standard normal ones: `{"rows": 9, "seed": 0}`."""
+    """Inputs as they were sent; or standard normal ones: `{"rows": 9, "seed": 0}`.
+
+    They have `FEATURES` features, or as many as `"features"` says.
+    """
     if isinstance(rows, dict):
         rng = np.random.default_rng(rows["seed"])
-        return rng.standard_normal((rows["rows"], FEATURES))
+        return rng.standard_normal((rows["rows"], rows.get("features", FEATURES)))
     return np.asarray(rows, np.float64)
 
 

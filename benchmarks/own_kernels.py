@@ -1,5 +1,7 @@
 """widelimit's side of the kernel benchmarks, and what it is measured against in JAX."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,9 +22,9 @@ from widelimit.networks import mlp
 ACTIVATIONS = {"relu": ReLU(), "erf": Erf(), "gelu": GELU()}
 
 
-def network(activation):
+def network(activation, depth=DEPTH):
     return mlp(
-        depth=DEPTH,
+        depth=depth,
         width=WIDTH,
         activation=ACTIVATIONS[activation],
         weight_std=WEIGHT_STD,
@@ -128,5 +130,118 @@ def products(net, params, x1, x2):
     return sum((h1 @ h2.T) * (g1 @ g2.T) for (h1, g1), (h2, g2) in pairs)
 
 
+def jacobian_numbers(activation, depth, x1, x2):
+    from widelimit.kernels import jacobian_scalars
+
+    net, a, b = network(activation, depth), inputs(x1), inputs(x2)
+    return lambda: {"k": jacobian_scalars(net, a, b).k}
+
+
+def jacobian_gram(implementation, activation, depth, x1):
+    """The dense Jacobian NTK, of the eight numbers or by nested differentiation."""
+    from widelimit.kernels import jacobian_kernel
+
+    x = inputs(x1)
+    if implementation == "widelimit":
+        net = network(activation, depth)
+        return lambda: {"gram": jacobian_kernel(net, x).dense()}
+    n, d = x.shape
+
+    @jax.jit
+    def gram(x):
+        blocks = nested(functools.partial(scanned_ntk, activation, depth))
+        every = jax.vmap(jax.vmap(blocks, (None, 0)), (0, None))(x, x)
+        return {"gram": every.transpose(0, 2, 1, 3).reshape(n * (d + 1), n * (d + 1))}
+
+    on_device = jnp.asarray(x)
+    return lambda: gram(on_device)
+
+
+def scanned_ntk(activation, depth, x1, x2):
+    """The NTK of two inputs as one would write it down, its layers in one loop."""
+    dual, slope = {"erf": erf_duals, "gelu": gelu_duals}[activation]
+    w2, b2, d = WEIGHT_STD**2, BIAS_STD**2, len(x1)
+    c, p, q = (w2 * u @ v / d + b2 for u, v in ((x1, x2), (x1, x1), (x2, x2)))
+
+    def layer(state, _):
+        c, p, q, t = state
+        rise = slope(c, p, q)
+        c, p, q = (w2 * dual(*m) + b2 for m in ((c, p, q), (p, p, p), (q, q, q)))
+        return (c, p, q, c + w2 * rise * t), None
+
+    (*_, t), _ = jax.lax.scan(layer, (c, p, q, c), length=depth)
+    return t
+
+
+def nested(k):
+    """The block of two inputs: backwards by the second, then forwards by the first."""
+
+    def row(x1, x2):
+        value, slope = jax.value_and_grad(k, 1)(x1, x2)
+        return jnp.concatenate([value[None], slope])
+
+    def block(x1, x2):
+        slopes = jax.jacfwd(row)(x1, x2)
+        return jnp.concatenate([row(x1, x2)[None], slopes.T])
+
+    return block
+
+
+def _erf(c, p, q):
+    return 2 / jnp.pi * jnp.arcsin(2 * c / jnp.sqrt((1 + 2 * p) * (1 + 2 * q)))
+
+
+def _erf_slope(c, p, q):
+    return 4 / jnp.pi / jnp.sqrt((1 + 2 * p) * (1 + 2 * q) - 4 * c * c)
+
+
+def _gelu(c, p, q):
+    P, Q = 1 + p, 1 + q
+    both = 0.25 + jnp.arcsin(c / jnp.sqrt(P * Q)) / (2 * jnp.pi)
+    density = 1 / (2 * jnp.pi * jnp.sqrt(P * Q - c * c))
+    return c * both + density * (p * q + c * c * (1 - p / P - q / Q))
+
+
+def _gelu_slope(c, p, q):
+    P, Q = 1 + p, 1 + q
+    both = 0.25 + jnp.arcsin(c / jnp.sqrt(P * Q)) / (2 * jnp.pi)
+    H2 = P * Q - c * c
+    density = 1 / (2 * jnp.pi * jnp.sqrt(H2))
+    return both + c * density * (1 / P + 1 / Q + 1 / H2)
+
+
+erf_duals, gelu_duals = (_erf, _erf_slope), (_gelu, _gelu_slope)
+
+
+def jacobian_product(implementation, x1):
+    """One product with the operator, or the three matrix products in it."""
+    from widelimit.kernels import jacobian_kernel
+
+    x = inputs(x1)
+    kernel = jacobian_kernel(network("erf"), x)
+    u = np.random.default_rng(1).standard_normal(kernel.shape[1])
+    if implementation == "widelimit":
+        return lambda: {"product": kernel @ u}
+    gradient = u.reshape(len(x), -1)[:, 1:]
+
+    def bare(k, x, gradient):
+        return {"a": k @ gradient, "b": x @ gradient.T, "c": k @ x}
+
+    if implementation == "numpy":
+        return lambda: bare(kernel.scalars.k_c, x, gradient)
+    compiled = jax.jit(bare)
+    arguments = [jnp.asarray(z) for z in (kernel.scalars.k_c, x, gradient)]
+    return lambda: compiled(*arguments)
+
+
+TASKS = {
+    "limit": limit,
+    "floor": floor,
+    "empirical": empirical,
+    "jacobian_numbers": jacobian_numbers,
+    "jacobian_gram": jacobian_gram,
+    "jacobian_product": jacobian_product,
+}
+
 if __name__ == "__main__":
-    serve({"limit": limit, "floor": floor, "empirical": empirical})
+    serve(TASKS)

@@ -101,7 +101,7 @@ def test_blocks_have_the_digits_of_mpmath(name, depth, kind, normalized, x):
     phi, duals = SMOOTH[name]
     network = net(phi, depth)
     if normalized:  # as kim2023
-        phi, depth = phi.normalized(), 100 if depth == 11 else depth
+        phi = phi.normalized()
         network = net(phi, depth, None, 1.0)
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
     rows = np.stack([x[0], x[1], -x[0], x[0] + 1e-6 * x[2]])

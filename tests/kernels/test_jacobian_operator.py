@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse.linalg import aslinearoperator, cg
 
 from oracles import unchecked
-from widelimit.activations import GELU, AbstractActivation, Erf, LeakyReLU, ReLU
+from widelimit.activations import GELU, Abs, AbstractActivation, Erf, LeakyReLU, ReLU
 from widelimit.kernels import (
     JacobianKernel,
     dense_jacobian_kernel,
@@ -159,9 +159,8 @@ def test_blocks_of_pairs(kernel):
     same(part.blocks(i, j), whole[i, 1:, j, :1])
 
 
-def test_solvers_of_scipy_take_it(case):
-    network, kind, x, _ = case
-    kernel = jacobian_kernel(network, x[:3], kind=kind)
+def test_solvers_of_scipy_take_it():
+    kernel = jacobian_kernel(net(Erf()), np.random.default_rng(0).normal(size=(3, 3)))
     target = np.arange(12.0)
     expected = np.linalg.solve(kernel.dense() + 0.1 * np.eye(12), target)
     for operator in (kernel.as_scipy(), aslinearoperator(kernel)):
@@ -183,11 +182,11 @@ def test_arrays_of_jax_give_the_same_under_jit(kernel):
     same(there.dense(), kernel.dense())
 
 
-def test_float32(case):
-    network, kind, x, z = case
-    found = jacobian_kernel(network, x, z, kind=kind, dtype="float32")
+def test_float32():
+    x = np.random.default_rng(0).normal(size=(3, 3))
+    found = jacobian_kernel(net(Erf()), x, dtype="float32")
     assert found.dtype == np.float32 and found.dense().dtype == np.float32
-    expected = jacobian_kernel(network, x, z, kind=kind).dense()
+    expected = jacobian_kernel(net(Erf()), x).dense()
     np.testing.assert_allclose(found.dense(), expected, atol=2e-5)
 
 
@@ -263,14 +262,28 @@ def test_flattened_images_have_the_kernel_of_vectors():
     rng = np.random.default_rng(0)
     x, z = rng.normal(size=(3, 2, 2)), rng.normal(size=(2, 2, 2))
     x[2] = x[0]
-    for phi, kind in ((GELU(), "ntk"), (ReLU(), "nngp")):
-        flat = net(phi)
-        network = Sequential((Flatten(), *flat.layers))
-        options = {"kind": kind, "regularization": 0.3}
-        found = dense_jacobian_kernel(network, x, z, **options)
-        flat_rows = x.reshape(3, 4), z.reshape(2, 4)
-        same(found, jacobian_kernel(flat, *flat_rows, **options).dense())
-        same(found, dense_jacobian_kernel(flat, *flat_rows, **options))
+    flat = net(GELU())
+    network = Sequential((Flatten(), *flat.layers))
+    found = dense_jacobian_kernel(network, x, z, regularization=0.3)
+    rows = x.reshape(3, 4), z.reshape(2, 4)
+    same(found, jacobian_kernel(flat, *rows, regularization=0.3).dense())
+    same(found, dense_jacobian_kernel(flat, *rows, regularization=0.3))
+
+
+@pytest.mark.parametrize(
+    ("phi", "depth"),
+    [(Abs(), 3), pytest.param(ReLU(), 2, marks=pytest.mark.slow)],
+    ids=str,
+)
+def test_kinks_of_images_keep_their_digits(phi, depth):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3))
+    x[1:3] = x[0], x[0] + 1e-8 * x[3]
+    flat, dense = net(phi, depth), Dense(1, 1.2, 0.3, parameterization=NTK)
+    pixel = (Conv(5, (1,), 1.2, 0.3, parameterization=NTK), Activation(phi))
+    network = Sequential((*pixel * depth, Flatten(), dense))
+    found = dense_jacobian_kernel(network, x[:, None], kind="nngp")
+    same(found, jacobian_kernel(flat, x, kind="nngp").dense())
 
 
 def test_kernels_of_convolutions_are_differentiated():

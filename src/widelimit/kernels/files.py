@@ -109,7 +109,7 @@ def _kernels(
     x1: np.ndarray,
     x2: np.ndarray | None,
     memory: float,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     if kind in ("nngp", "ntk"):
         pair = limit_kernels(network, x1, x2, ntk=kind == "ntk", memory=memory)
         return {"nngp": pair.nngp} | ({"ntk": pair.ntk} if kind == "ntk" else {})
