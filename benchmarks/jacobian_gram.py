@@ -10,12 +10,12 @@ from benchmarks.kernel_worker import OWN, Worker, in_turn, ratio
 TITLE = "Dense Jacobian NTK, 224 inputs of 11 features, depth 11"
 NOTE = (
     "The Gram matrix of 2688 rows in float64, on two cores. The rival differentiates "
-    "the NTK of two inputs, its layers in one compiled loop, backwards by one input and "
-    "forwards by the other, for all pairs at once. Memory is the peak of the first run, "
-    "compilation and result included, beyond what the process held before. Compilation "
-    "is the first run less the median of the later ones. Times are the median of 5 "
-    "rounds taken in turn; ratios have the lowest and highest. Required: at least 20 in "
-    "time, 3 in memory and 2 in compilation, at equal values."
+    "the NTK of two inputs, its layers in one compiled loop, backwards by one input "
+    "and forwards by the other, for all pairs at once. Memory is the peak of the first "
+    "run, compilation and result included, beyond what the process held before. "
+    "Compilation is the first run less the median of the later ones. Times are the "
+    "median of 5 rounds taken in turn; ratios have the lowest and highest. Required: "
+    "at least 20 in time, 3 in memory and 2 in compilation, at equal values."
 )
 SIDES = ("widelimit", "nested")
 SET = {"x1": {"rows": 224, "seed": 0, "features": 11}}

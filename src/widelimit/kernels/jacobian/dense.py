@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from widelimit.kernels.jacobian.tiles import even_side
+
 if TYPE_CHECKING:
     from widelimit.kernels.jacobian.block_operator import JacobianKernel
 
@@ -74,7 +76,7 @@ def full_matrix(kernel: "JacobianKernel") -> Float[np.ndarray, "r c"]:
     """
     n, m = len(kernel.x1), len(kernel.x2)
     out = np.empty((n, kernel.shape[0] // n, m, kernel.shape[1] // m), kernel.dtype)
-    side = max(1, math.isqrt(CHUNK // (out.shape[1] * out.shape[3])))
+    side = even_side(max(n, m), math.isqrt(CHUNK // (out.shape[1] * out.shape[3])))
 
     def fill(i: int, j: int) -> None:
         # The last input is repeated, so that all tiles share a program.
@@ -86,7 +88,8 @@ def full_matrix(kernel: "JacobianKernel") -> Float[np.ndarray, "r c"]:
             tile = np.asarray(_compiled(kernel, rows[:, None], columns))
         tile = tile[: n - i, : m - j]
         if kernel.symmetric and i == j:
-            tile = _mirrored(tile)
+            tile = tile.copy()  # JAX's own memory cannot be written
+            _mirror(tile)
         ends = i + len(tile), j + tile.shape[1]
         out[i : ends[0], :, j : ends[1]] = tile.transpose(0, 2, 1, 3)
         if kernel.symmetric and i != j:
@@ -104,12 +107,13 @@ def full_matrix(kernel: "JacobianKernel") -> Float[np.ndarray, "r c"]:
     return out.reshape(kernel.shape)
 
 
-def _mirrored(tile: Float[np.ndarray, "k k r r"]) -> Float[np.ndarray, "k k r r"]:
-    """A tile on the diagonal, of which the upper triangle decides."""
-    k, _, r, _ = tile.shape
-    flat = tile.transpose(0, 2, 1, 3).reshape(k * r, k * r)
-    flat = np.triu(flat) + np.triu(flat, 1).T
-    return flat.reshape(k, r, k, r).transpose(0, 2, 1, 3)
+def _mirror(tile: Float[np.ndarray, "k k r r"]) -> None:
+    """Makes a tile on the diagonal symmetric: what is above decides."""
+    i, j = np.tril_indices(len(tile), -1)
+    tile[i, j] = tile[j, i].transpose(0, 2, 1)
+    own = np.arange(len(tile))
+    block = tile[own, own]
+    tile[own, own] = np.triu(block) + np.triu(block, 1).transpose(0, 2, 1)
 
 
 _compiled = jax.jit(pair_blocks)

@@ -21,7 +21,7 @@ from widelimit.layers import AbstractLayer
 
 GIB = 2**30
 TEMPORARIES = 60  # arrays of the size of a tile that are alive at once
-CPU_SIDE, SIDE = 128, 1024  # rows of a tile on a CPU, and elsewhere
+CPU_SIDE, SIDE = 64, 1024  # rows of a tile on a CPU, and elsewhere
 
 
 def all_scalars(
@@ -70,6 +70,7 @@ def all_scalars(
     if devices[0].platform == "cpu":  # each core a tile that stays in its cache
         side, workers, devices = CPU_SIDE, os.cpu_count() or 1, devices[:1]
     side = _side(caller, memory * GIB / workers, a, side)
+    side = even_side(max(len(a), len(b)), side)
     rows, columns = min(side, len(a)), min(side, len(b))
     cls = FrameScalars if has_kinks(network) else JacobianScalars
     result = _Result(cls, len(a), len(b), a.dtype, same)
@@ -115,6 +116,11 @@ class _Result:
     def scalars(self) -> AbstractScalars:
         """The numbers of all pairs."""
         return self.cls(**self.arrays)
+
+
+def even_side(rows: int, most: int) -> int:
+    """Rows of a tile, at most so many (but one), so that all tiles are about equal."""
+    return -(-rows // -(-rows // max(most, 1)))
 
 
 def _side(caller: str, budget: float, a: np.ndarray, most: int) -> int:
