@@ -1,11 +1,9 @@
 """A Jacobian kernel between two sets of inputs, as an operator that is never formed."""
 
-import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,15 +13,13 @@ from scipy.sparse.linalg import LinearOperator
 from widelimit._checks import check_memory, check_one_of
 from widelimit.kernels.jacobian.checks import check_regularization
 from widelimit.kernels.jacobian.dense import diagonal, full_matrix, pair_blocks
+from widelimit.kernels.jacobian.pairs import JacobianPairs, Numbers, Part
 from widelimit.kernels.jacobian.products import product, products
-from widelimit.kernels.jacobian.scalars import AbstractScalars
 
-Part = Literal["both", "value", "gradient"]
 PARTS = ("both", "value", "gradient")
-Numbers = Array | np.ndarray
 
 
-class JacobianKernel(eqx.Module):
+class JacobianKernel(JacobianPairs):
     r"""The matrix of a Jacobian kernel, made of eight numbers per pair of inputs.
 
     Rows are numbered as in kim2023: for every input of `x1` the value first, then its
@@ -35,64 +31,11 @@ class JacobianKernel(eqx.Module):
     `@`. Arrays are NumPy's, and then a product runs on the host; after `to_jax` they
     are JAX's, and it can be traced.
 
-    Attributes:
-        scalars: The numbers.
-        x1: Inputs of the rows.
-        x2: Inputs of the columns.
-        row_regularization: $\lambda$ of the rows.
-        column_regularization: $\lambda$ of the columns.
-        row_part: `"both"`, or only `"value"` or `"gradient"` of every row input.
-        column_part: The same of the columns.
-        same: Whether both inputs are the same.
+    Attributes are those of `JacobianPairs`.
 
     References:
         [1] Kim & Yang (2023), https://arxiv.org/abs/2312.03386
     """
-
-    scalars: AbstractScalars
-    x1: Float[Numbers, "n d"]
-    x2: Float[Numbers, "m d"]
-    row_regularization: float = eqx.field(static=True, default=1.0)
-    column_regularization: float = eqx.field(static=True, default=1.0)
-    row_part: Part = eqx.field(static=True, default="both")
-    column_part: Part = eqx.field(static=True, default="both")
-    same: bool = eqx.field(static=True, default=False)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the matrix."""
-        (n, d), m = self.x1.shape, len(self.x2)
-        return n * _size(self.row_part, d), m * _size(self.column_part, d)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Float type of its entries."""
-        return np.dtype(self.x1.dtype)
-
-    @property
-    def symmetric(self) -> bool:
-        """Whether it equals its transpose."""
-        rows = self.row_part, self.row_regularization
-        return self.same and rows == (self.column_part, self.column_regularization)
-
-    @property
-    def T(self) -> "JacobianKernel":
-        """The transpose."""
-        return JacobianKernel(
-            scalars=self.scalars.transposed(),
-            x1=self.x2,
-            x2=self.x1,
-            row_regularization=self.column_regularization,
-            column_regularization=self.row_regularization,
-            row_part=self.column_part,
-            column_part=self.row_part,
-            same=self.same,
-        )
-
-    def replace(self, **changes: Any) -> "JacobianKernel":
-        """A copy with some fields changed."""
-        names = [field.name for field in dataclasses.fields(self)]
-        return JacobianKernel(**{n: getattr(self, n) for n in names} | changes)
 
     def scaled(
         self, regularization: float, *, rows: bool = True, columns: bool = True
@@ -297,10 +240,6 @@ def _transposed(function: Callable[..., Array]) -> Callable[..., Array]:
 
 _of_transpose = {f: _transposed(f) for f in (product, products)}
 _compiled = jax.jit(lambda function, *arguments: function(*arguments), static_argnums=0)
-
-
-def _size(part: Part, d: int) -> int:
-    return {"both": d + 1, "value": 1, "gradient": d}[part]
 
 
 def _numbers(index: Any, x) -> np.ndarray:

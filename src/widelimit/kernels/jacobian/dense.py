@@ -3,23 +3,21 @@
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from widelimit.kernels.jacobian.pairs import JacobianPairs
 from widelimit.kernels.jacobian.tiles import even_side
-
-if TYPE_CHECKING:
-    from widelimit.kernels.jacobian.block_operator import JacobianKernel
 
 CHUNK = 2**18  # entries that are worked on at once
 KEPT = {"both": slice(None), "value": slice(0, 1), "gradient": slice(1, None)}
 
 
-def pair_blocks(kernel: "JacobianKernel", i: Any, j: Any) -> Float[Array, "*s r c"]:
+def pair_blocks(kernel: JacobianPairs, i: Any, j: Any) -> Float[Array, "*s r c"]:
     """The blocks of some pairs of inputs, as sums of outer products.
 
     Args:
@@ -46,7 +44,7 @@ def pair_blocks(kernel: "JacobianKernel", i: Any, j: Any) -> Float[Array, "*s r 
     return whole[..., KEPT[kernel.row_part], KEPT[kernel.column_part]]
 
 
-def diagonal(kernel: "JacobianKernel") -> Float[Array, " r"]:
+def diagonal(kernel: JacobianPairs) -> Float[Array, " r"]:
     """The entries on the diagonal of a kernel with as many rows as columns.
 
     Args:
@@ -65,7 +63,7 @@ def diagonal(kernel: "JacobianKernel") -> Float[Array, " r"]:
     return jnp.concatenate([s.k, side], axis=1)[:, KEPT[kernel.row_part]].ravel()
 
 
-def full_matrix(kernel: "JacobianKernel") -> Float[np.ndarray, "r c"]:
+def full_matrix(kernel: JacobianPairs) -> Float[np.ndarray, "r c"]:
     """All entries of a kernel, tile by tile; mirrored exactly if it is symmetric.
 
     Args:

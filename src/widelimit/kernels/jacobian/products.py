@@ -1,17 +1,15 @@
 """Products of a Jacobian kernel with vectors: three matrix products each."""
 
 import math
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-if TYPE_CHECKING:
-    from widelimit.kernels.jacobian.block_operator import JacobianKernel
+from widelimit.kernels.jacobian.pairs import JacobianPairs
 
 
-def product(kernel: "JacobianKernel", u: Float[Array, " c"]) -> Float[Array, " r"]:
+def product(kernel: JacobianPairs, u: Float[Array, " c"]) -> Float[Array, " r"]:
     r"""The product with a vector of values $v_j$ and gradients $g_j$.
 
     With $\phi_{ij}$ the form of the plane of $x_i$ and $x_j'$, row $i$ has the value
@@ -56,7 +54,7 @@ def product(kernel: "JacobianKernel", u: Float[Array, " c"]) -> Float[Array, " r
     return jnp.ravel(side)
 
 
-def products(kernel: "JacobianKernel", u: Float[Array, "c k"]) -> Float[Array, "r k"]:
+def products(kernel: JacobianPairs, u: Float[Array, "c k"]) -> Float[Array, "r k"]:
     """The products with the columns of a matrix, in one compiled loop.
 
     Several columns at a time would be slower: their matrices of pairs leave the cache.
