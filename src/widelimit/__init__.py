@@ -5,6 +5,7 @@ Subpackages load on first use, so `import widelimit` is quick:
 - `activations`, `layers`, `networks`: describe a network once.
 - `kernels`: of infinitely wide networks, and of finite ones.
 - `datasets`: images, UCI tables and synthetic inputs, prepared for the theory.
+- `prediction`: systems of kernels, solved, with what the solution is worth.
 - `training`: many seeds of one network in one compiled program.
 - `measures`: perturbation stability, lazy ratio, accuracy.
 - `bounds`: the theorems, as functions that name their assumptions.
@@ -25,6 +26,7 @@ __all__ = [
     "losses",
     "measures",
     "networks",
+    "prediction",
     "report",
     "runs",
     "studies",
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         losses,
         measures,
         networks,
+        prediction,
         report,
         runs,
         studies,
