@@ -364,3 +364,65 @@ def test_a_real_study_from_end_to_end():
     told = json.loads(ran.stdout)
     assert told["records"] == 6 and Path(told["report"]).is_file()
     assert "Warning" not in ran.stderr
+
+
+TABLE_OPTIONS = ("--data", "mine", "--activation", "erf", "--depth", 2)
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """A small table of its own under the name `mine`."""
+    import numpy as np
+
+    from widelimit import datasets
+    from widelimit.datasets import Table
+
+    rng = np.random.default_rng(0)
+    made = Table(
+        name="mine",
+        x=rng.normal(size=(5, 3)),
+        y=np.array([0, 1, 0, 1, 1]),
+        feature_names=("a", "b", "c"),
+        class_names=("no", "yes"),
+    )
+    monkeypatch.setattr(datasets, "load_table", lambda name: made)
+    return made
+
+
+def test_spectrum_prints_what_is_promised(call, call_json, table):
+    import numpy as np
+
+    from widelimit.activations import Erf
+    from widelimit.datasets import prepare_table
+    from widelimit.kernels.jacobian import jacobian_kernel
+    from widelimit.networks import kim2023_network
+
+    status, told = call_json("spectrum", "--kernel", "jacobian-ntk", *TABLE_OPTIONS)
+    assert status == 0
+    assert set(told) == {"rows", "size", "min", "max", "min_error", "verdict"}
+    assert (told["rows"], told["size"], told["verdict"]) == (5, 20, "holds")
+    net = kim2023_network(depth=2, width=1, activation=Erf())
+    kernel = jacobian_kernel(net, prepare_table(table).x)
+    expected = np.linalg.eigvalsh(kernel.dense())
+    assert told["min"] == pytest.approx(expected[0], abs=told["min_error"])
+    assert told["max"] == pytest.approx(expected[-1])
+    status, out, _ = call("spectrum", "--kernel", "ntk", *TABLE_OPTIONS)
+    assert status == 0 and "holds" in out and "Because the smallest eigenvalue" in out
+
+
+def test_spectrum_names_what_does_not_fit(call, table):
+    import numpy as np
+
+    def error(*arguments):
+        status, out, err = call("spectrum", *arguments)
+        assert status == 2 and out == ""
+        return err
+
+    kind = ("--kernel", "jacobian-ntk")
+    relu = (*kind, "--data", "mine", "--activation", "relu", "--depth", 2)
+    assert "needs smooth activations" in error(*relu)
+    assert "between 0 and 1" in error(*kind, *TABLE_OPTIONS, "--regularization", 2)
+    object.__setattr__(table, "x", np.concatenate([table.x[:4], table.x[1:2]]))
+    assert "rows 1 and 4 of 'mine', which are equal" in error(*kind, *TABLE_OPTIONS)
+    status, _, _ = call("spectrum", *kind, *TABLE_OPTIONS, "--max-cosine", 1.0)
+    assert status == 0

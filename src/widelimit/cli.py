@@ -37,6 +37,15 @@ class KernelKind(enum.StrEnum):
     JACOBIAN_NTK = "jacobian-ntk"
 
 
+class SpectrumKind(enum.StrEnum):
+    """Which kernel's eigenvalues are asked for."""
+
+    NNGP = "nngp"
+    NTK = "ntk"
+    JACOBIAN_NNGP = "jacobian-nngp"
+    JACOBIAN_NTK = "jacobian-ntk"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that compute trials.")]
 
@@ -280,6 +289,77 @@ def kernel(
             f"{' and '.join(done['keys'])}, {' x '.join(map(str, done['shape']))}, in "
             f"{done['seconds']:.1f} s: {done['out']}"
         )
+
+
+@app.command()
+def spectrum(
+    kind: Annotated[SpectrumKind, typer.Option("--kernel", help="Which kernel.")],
+    data: Annotated[str, typer.Option(help="Table: see `widelimit data list`.")],
+    activation: Annotated[
+        str, typer.Option(help="erf, gelu, tanh, ..., polynomial:0,0,1, sine:1.5.")
+    ],
+    depth: Annotated[int, typer.Option(min=1, help="Number of hidden layers.")],
+    regularization: Annotated[
+        float, typer.Option(help="lambda, by whose root gradients are scaled; 0 to 1.")
+    ] = 1.0,
+    max_cosine: Annotated[
+        float | None,
+        typer.Option(help="Drop rows nearer than that to an earlier one."),
+    ] = None,
+    memory: Annotated[float, typer.Option(help="GiB for the dense matrix.")] = 4.0,
+    as_json: Json = False,
+) -> None:
+    """Smallest and largest eigenvalue of a kernel on a table, with an error bound.
+
+    The conventions are kim2023's: features scaled to [-1, 1] and rows to norm 1, the
+    activation normalised, no biases, the first covariance <x, x'>, a read-out of
+    variance 1. Of the banknotes, rows nearly parallel to earlier ones are dropped as
+    there. The verdict is whether the matrix is positive definite: "holds", "fails"
+    (by proof) or "cannot be resolved" in double precision.
+    """
+    from widelimit.activations import activation_named
+    from widelimit.datasets import BANKNOTE_MAX_COSINE, load_table, prepare_table
+    from widelimit.kernels.spectrum_network import network_spectrum
+    from widelimit.networks import kim2023_network
+
+    phi = activation_named(activation)
+    if max_cosine is None and data == "banknote":
+        name = activation.strip().lower()
+        max_cosine = BANKNOTE_MAX_COSINE.get(name, min(BANKNOTE_MAX_COSINE.values()))
+    table = prepare_table(load_table(data), max_cosine=max_cosine)
+    found = network_spectrum(
+        kim2023_network(depth=depth, width=1, activation=phi),
+        table.x,
+        kernel=kind.value,
+        regularization=regularization,
+        memory=memory,
+    )
+    if as_json:
+        _print_json(
+            {
+                "rows": len(table.x),
+                "size": found.size,
+                "min": found.min,
+                "max": found.max,
+                "min_error": found.min_error,
+                "verdict": str(found.verdict),
+            }
+        )
+        return
+    _print_table(
+        ("verdict", "rows", "size", "smallest", "error of it", "largest"),
+        [
+            (
+                str(found.verdict),
+                str(len(table.x)),
+                str(found.size),
+                f"{found.min:.6g}",
+                f"{found.min_error:.2g}",
+                f"{found.max:.6g}",
+            )
+        ],
+    )
+    typer.echo(f"Because {found.why}.")
 
 
 @app.command()

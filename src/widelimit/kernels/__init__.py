@@ -19,6 +19,10 @@ from widelimit.kernels.limit import (
     limit_moments,
 )
 from widelimit.kernels.sampled import SampledKernels, sampled_kernels
+from widelimit.kernels.spectrum_extreme import spectrum
+from widelimit.kernels.spectrum_network import network_spectrum
+from widelimit.kernels.spectrum_result import Spectrum, Verdict
+from widelimit.kernels.spectrum_singular import why_singular
 
 __all__ = [
     "JacobianKernel",
@@ -26,6 +30,8 @@ __all__ = [
     "KernelPair",
     "PopulationGram",
     "SampledKernels",
+    "Spectrum",
+    "Verdict",
     "dense_jacobian_kernel",
     "empirical_moments",
     "empirical_nngp",
@@ -38,6 +44,9 @@ __all__ = [
     "limit_block",
     "limit_kernels",
     "limit_moments",
+    "network_spectrum",
     "population_gram",
     "sampled_kernels",
+    "spectrum",
+    "why_singular",
 ]

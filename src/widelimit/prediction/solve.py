@@ -13,6 +13,7 @@ from widelimit._checks import (
     check_positive,
 )
 from widelimit.kernels.jacobian import JacobianKernel
+from widelimit.kernels.spectrum_repeats import check_distinct
 from widelimit.prediction.approximate_inverse import (
     AbstractApproximateInverse,
     Diagonal,
@@ -23,7 +24,6 @@ from widelimit.prediction.conjugate_gradients import (
     estimated_norm,
 )
 from widelimit.prediction.preconditioner import Structured, coarse_rows
-from widelimit.prediction.repeats import check_distinct
 from widelimit.prediction.solution import NotSolvedError, Solution, Status
 from widelimit.prediction.system import (
     SymmetricOperator,

@@ -16,7 +16,7 @@ def check_distinct(caller: str, x: np.ndarray, cure: str) -> None:
     Raises:
         ValueError: If two rows are equal.
     """
-    found = repeated_rows(np.asarray(x))
+    found = equal_rows(np.asarray(x))
     if found is not None:
         i, j = found
         raise ValueError(
@@ -25,7 +25,7 @@ def check_distinct(caller: str, x: np.ndarray, cure: str) -> None:
         )
 
 
-def repeated_rows(x: np.ndarray) -> tuple[int, int] | None:
+def equal_rows(x: np.ndarray) -> tuple[int, int] | None:
     """The first two equal rows; `None` if there are none."""
     seen: dict[bytes, int] = {}
     # Adding zero makes -0.0 the same as 0.0.
