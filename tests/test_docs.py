@@ -19,6 +19,8 @@ PAGES = [
     pytest.param("docs/jacobian-kernels.md", marks=SLOW),
     pytest.param("docs/kernels.md", marks=SLOW),
     pytest.param("docs/layers.md", marks=SLOW),
+    pytest.param("docs/prediction.md", marks=SLOW),
+    pytest.param("docs/spectrum.md", marks=SLOW),
 ]
 
 
