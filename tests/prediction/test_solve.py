@@ -9,7 +9,7 @@ from widelimit.kernels.jacobian import jacobian_kernel
 from widelimit.layers import Parameterization
 from widelimit.networks import mlp
 from widelimit.prediction import NotSolvedError, Status, solve_kernel
-from widelimit.prediction.preconditioner import Structured
+from widelimit.prediction.preconditioner import Structured, _first_level
 
 
 def net(phi, depth=2):
@@ -67,7 +67,7 @@ def test_solutions_are_those_of_dense_linear_algebra(kernel, solver, columns):
     left = np.linalg.norm(dense @ found.solution - b, axis=0)
     assert found.residual <= 1e-14
     size = np.linalg.norm(b, axis=0)
-    np.testing.assert_allclose(found.relative_residual, (left / size).max(), atol=1e-12)
+    np.testing.assert_allclose(found.relative_residual, (left / size).max(), atol=1e-11)
     norm = np.linalg.norm(dense, 2)
     assert 0.9 * norm <= found.norm <= norm * (1 + 1e-12)
     condition = np.linalg.cond(dense)
@@ -122,9 +122,10 @@ def test_the_coarse_level_is_a_part_of_the_matrix(kernel, directions):
     w = method._prolonged(np.eye((2 + directions) * N))
     np.testing.assert_allclose(method._restricted(matrix), w.T @ matrix, atol=1e-12)
     np.testing.assert_allclose(method._coarse_matrix(), w.T @ matrix @ w, atol=1e-12)
-    z = targets()
-    expected = w.T @ (matrix @ z)
-    np.testing.assert_allclose(method._restricted_product(z), expected, atol=1e-12)
+    z = targets(2)
+    with method._on_the_host():
+        fine, images = _first_level(method._arrays(), z)
+    np.testing.assert_allclose(images, w.T @ (matrix @ fine), rtol=1e-10, atol=1e-10)
     b = targets(2)
     np.testing.assert_allclose(w.T @ (b - matrix @ method.start(b)), 0, atol=1e-12)
 
@@ -132,19 +133,26 @@ def test_the_coarse_level_is_a_part_of_the_matrix(kernel, directions):
 def test_the_structure_saves_steps(x):
     rows = np.random.default_rng(0).normal(size=(30, 40)) / 6
     rows += np.random.default_rng(1).normal(size=40) / 6
-    kernel = jacobian_kernel(net(GELU()), rows, regularization=0.01)
+    kernel = jacobian_kernel(net(GELU(), 1), rows, regularization=0.01)
     b = np.zeros((30, 41))
     b[:, 0] = np.sign(rows[:, 0])
     seen = []
     structured = solve_kernel(
         kernel, b.ravel(), solver="cg", progress=lambda *told: seen.append(told)
     )
-    plain = solve_kernel(kernel.as_scipy(), b.ravel(), solver="cg")
-    assert structured.steps < plain.steps / 4
-    assert "directions" in structured.why and "nothing" in plain.why
+    assert "directions" in structured.why and 0 < structured.steps < 200
+    plain = solve_kernel(
+        kernel.as_scipy(),
+        b.ravel(),
+        solver="cg",
+        max_steps=3 * structured.steps,
+        throw=False,
+    )
+    assert "nothing" in plain.why and plain.status is Status.MAX_STEPS
     assert [step for step, _ in seen] == list(range(1, structured.steps + 1))
-    gap = np.linalg.norm(structured.solution - plain.solution)
-    assert gap < 1e-3 * np.linalg.norm(plain.solution)
+    expected = np.linalg.solve(kernel.dense(), b.ravel())
+    gap = np.linalg.norm(structured.solution - expected)
+    assert gap < structured.condition * 1e-10 * np.linalg.norm(expected)
 
 
 def test_the_budget_decides(kernel):
@@ -251,13 +259,13 @@ def test_what_does_not_fit(kernel, b, options, message):
 
 
 def test_jacobian_kernels_that_do_not_fit(x):
-    twice = np.concatenate([x, x[3:4]])
-    kernel = jacobian_kernel(net(Erf()), twice)
+    whole = jacobian_kernel(net(Erf()), x)
+    kernel = whole.select(rows := np.array([0, 1, 2, 3, 4, 5, 6, 7, 3]), rows)
     b = np.ones(kernel.shape[0])
-    with pytest.raises(ValueError, match="Got rows 3 and 9, which are equal"):
+    with pytest.raises(ValueError, match="Got rows 3 and 8, which are equal"):
         solve_kernel(kernel, b)
     assert solve_kernel(kernel, b, jitter=1e-6).converged
-    kernel = jacobian_kernel(net(Erf()), x)
+    kernel = whole
     with pytest.raises(ValueError, match="one that is not symmetric"):
         solve_kernel(kernel.scaled(0.5, rows=False), b[: N * (D + 1)])
     with pytest.raises(ValueError, match=r"kernel.part\('value', 'value'\)"):

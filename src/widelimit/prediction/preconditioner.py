@@ -15,9 +15,12 @@ $z = F r + W E^{-1} W^\top (r - A F r)$, started so that $W^\top r = 0$. The pro
 $W^\top A$ takes one product of `n x d` matrices where $A$ takes three.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
@@ -64,7 +67,7 @@ class Structured(AbstractApproximateInverse):
             gradient + np.diag(self.shift[:, 1:].mean(axis=1))
         )
         self.name = "values' kernel and k_c"
-        self.coarse = None
+        self.coarse = self.arrays = None
         if directions is None:
             return
         self.name += f", exact along inputs and {directions} directions"
@@ -78,21 +81,30 @@ class Structured(AbstractApproximateInverse):
         return self._prolonged(self._coarse_solution(self._restricted(b)))
 
     def apply(self, r: Columns) -> Columns:
-        z = self._fine(r)
+        with self._on_the_host():
+            if self.arrays is None:
+                self.arrays = jax.tree.map(jnp.asarray, self._arrays())
+            z, images = _first_level(self.arrays, r)
+        z = np.array(z)
         if self.coarse is None:
             return z
-        images = [self._restricted_product(column) for column in z.T]
-        rest = self._restricted(r) - np.stack(images, axis=1)
-        return z + self._prolonged(self._coarse_solution(rest))
+        rest = self._restricted(r) - np.asarray(images)
+        z += self._prolonged(self._coarse_solution(rest))
+        return z
 
-    def _fine(self, r: Columns) -> Columns:
-        n, d, k = self.n, self.d, r.shape[1]
-        r = r.reshape(n, d + 1, k)
-        z = np.empty_like(r)
-        z[:, 0] = self.inverse_values @ r[:, 0]
-        inner = r[:, 1:].reshape(n, d * k)
-        z[:, 1:] = (self.inverse_gradients @ inner).reshape(n, d, k)
-        return z.reshape(n * (d + 1), k)
+    @contextlib.contextmanager
+    def _on_the_host(self) -> Iterator[None]:
+        (cpu, *_) = jax.local_devices(backend="cpu")
+        with jax.enable_x64(True), jax.default_device(cpu):
+            yield
+
+    def _arrays(self) -> dict[str, Any]:
+        """What the compiled functions need."""
+        names = ["scalars", "x", "shift", "scale", "inverse_values"]
+        names += ["inverse_gradients"]
+        if self.coarse is not None:
+            names += ["common", "own", "unit", "on_x", "on_y"]
+        return {name: getattr(self, name) for name in names}
 
     def _choose_directions(self, directions: int) -> None:
         """The fields of directions that span the coarse space's gradients."""
@@ -104,12 +116,11 @@ class Structured(AbstractApproximateInverse):
         self.none = size <= 1e-7 * np.linalg.norm(x, axis=1).max()
         self.unit = np.where(self.none, 0.0, 1 / np.where(self.none, 1.0, size))
         self.own = self.unit[:, None] * own
-        ends = [(z @ self.own.T, z @ self.common) for z in ((x,) if y is x else (x, y))]
-        self.on_x, self.on_y = (self._fields(*ends[i]) for i in (0, -1))
-
-    def _fields(self, own, common) -> list[Float[np.ndarray, "n n"]]:
-        """Products with `x_j` (columns) of every field at `i` (rows)."""
-        return [own.T, *(np.broadcast_to(z, own.shape) for z in common.T)]
+        # Products of a field at `i` (rows) with `x_j` (columns); the common ones are
+        # the same in all rows.
+        self.on_x = self.on_y = self.own @ x.T, x @ self.common
+        if y is not x:
+            self.on_y = self.own @ y.T, y @ self.common
 
     def _coarse_solution(self, c: Columns) -> Columns:
         return scipy.linalg.cho_solve(self.coarse, c, check_finite=False)
@@ -130,46 +141,25 @@ class Structured(AbstractApproximateInverse):
         z[:, 1:] += np.einsum("dm,mnk->ndk", self.common, c[2:], optimize=True)
         return z.reshape(-1, c.shape[2])
 
-    def _restricted_product(
-        self, z: Float[np.ndarray, " r"]
-    ) -> Float[np.ndarray, " c"]:
-        """`W^T A z`."""
-        s, x, y = self.scalars, self.x, self.y
-        z = z.reshape(self.n, -1)
-        shifted = self._restricted((self.shift * z).reshape(-1, 1))[:, 0]
-        value, gradient = z[:, 0], self.scale * z[:, 1:]
-        p = x @ gradient.T
-        inner = np.einsum("nd,nd->n", x, gradient)
-        across, outer = p, inner
-        if y is not x:
-            across, outer = y @ gradient.T, np.einsum("nd,nd->n", y, gradient)
-        near, far = _plane(s, across, outer)
-        near, along, turned = near.sum(axis=1), 2 * (s.k_a @ value), s.k_c * value
-        parts = [s.k @ value + s.k_b @ (2 * inner) + _row_sums(s.k_c, p)]
-        common = gradient @ self.common
-        own = self.unit * _row_sums(s.k_c, p - (x @ self.common) @ common.T)
-        for ux, uy, last in zip(
-            self.on_x, self.on_y, (own, *(s.k_c @ common).T), strict=True
-        ):
-            total = np.diagonal(ux) * along + np.diagonal(uy) * near + last
-            total = total + _row_sums(turned, ux) + _row_sums(far, uy)
-            parts.append(self.scale * total)
-        return np.concatenate(parts) + shifted
-
     def _coarse_matrix(self) -> Float[np.ndarray, "c c"]:
-        s, n, fields = self.scalars, self.n, len(self.on_x)
+        s, n = self.scalars, self.n
+        on_x, on_y = (
+            [own, *(np.broadcast_to(column, own.shape) for column in common.T)]
+            for own, common in (self.on_x, self.on_y)
+        )
+        fields = len(on_x)
         e = np.empty((1 + fields, n, 1 + fields, n))
         e[0, :, 0] = s.k
         products = {(0, 0): self.own @ self.own.T}
         products |= {(m, m): np.ones((1, 1)) for m in range(1, fields)}
         for g in range(fields):
-            wx, wy = self.on_x[g], self.on_y[g]
+            wx, wy = on_x[g], on_y[g]
             to_values = s.k_b * (2 * np.diagonal(wx)) + s.k_c * wx.T
             e[0, :, g + 1] = self.scale * to_values
             e[g + 1, :, 0] = e[0, :, g + 1].T
             near, far = _plane(s, wy.T, np.diagonal(wy))
             for f in range(g + 1):
-                uy = self.on_y[f]
+                uy = on_y[f]
                 block = np.diagonal(uy)[:, None] * near + uy * far
                 if (f, g) in products:
                     block = block + s.k_c * products[f, g]
@@ -187,12 +177,59 @@ class Structured(AbstractApproximateInverse):
         return e
 
 
+@jax.jit
+def _first_level(a: dict[str, Any], r: Any) -> tuple[Any, Any]:
+    """The fine level's answer `z`, and `W^T A z` if there is a coarse one."""
+    n, d = a["x"].shape
+
+    def one(column):
+        column = column.reshape(n, d + 1)
+        value = a["inverse_values"] @ column[:, 0]
+        gradient = a["inverse_gradients"] @ column[:, 1:]
+        z = jnp.concatenate([value[:, None], gradient], axis=1)
+        return z.ravel(), _image(a, z) if "own" in a else None
+
+    z, images = jax.lax.map(one, r.T)
+    return z.T, None if images is None else images.T
+
+
+def _image(a: dict[str, Any], z: Any) -> Any:
+    """`W^T A z`: one product of `n x d` matrices, and sums over pairs."""
+    s, x, common, (own_x, common_x) = a["scalars"], a["x"], a["common"], a["on_x"]
+    own_y, common_y = a["on_y"]
+    shifted = a["shift"] * z
+    value, gradient = z[:, 0], a["scale"] * z[:, 1:]
+    p = x @ gradient.T
+    across, outer = p, (x * gradient).sum(axis=1)
+    inner = outer
+    if isinstance(s, FrameScalars):
+        size = _sizes(x, jnp)
+        across, outer = p / size[:, None], outer / size
+    near, far = _plane(s, across, outer)
+    near, along, turned = near.sum(axis=1), 2 * (s.k_a @ value), s.k_c * value
+    q = gradient @ common
+    ends = a["unit"][:, None] * (p - common_x @ q.T)  # own directions and gradients
+    own = jnp.diagonal(own_x) * along + jnp.diagonal(own_y) * near
+    own = own + (turned * own_x + far * own_y + s.k_c * ends).sum(axis=1)
+    rest = common_x * along[:, None] + common_y * near[:, None]
+    rest = rest + turned @ common_x + far @ common_y + s.k_c @ q
+    own = a["scale"] * own + (a["own"] * shifted[:, 1:]).sum(axis=1)
+    rest = a["scale"] * rest + shifted[:, 1:] @ common
+    values = s.k @ value + s.k_b @ (2 * inner) + (s.k_c * p).sum(axis=1)
+    return jnp.concatenate([values + shifted[:, 0], own, rest.T.ravel()])
+
+
+def _sizes(x: Any, xp: Any) -> Any:
+    """Norms of rows, ones for rows of zeros."""
+    size = xp.sqrt((x * x).sum(axis=1))
+    return xp.where(size > 0, size, 1.0)
+
+
 def _spanning(s: Any, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     """The vectors in which the form of the plane is written."""
     if not isinstance(s, FrameScalars):
         return x
-    size = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(size > 0, size, 1.0)
+    return x / _sizes(x, np)[:, None]
 
 
 def _plane(s: Any, p, q):
@@ -213,10 +250,6 @@ def _plane(s: Any, p, q):
     return (along + apart) / 2, (along - apart) / 2
 
 
-def _row_sums(a, b) -> Float[np.ndarray, " n"]:
-    return np.einsum("nm,nm->n", a, b)
-
-
 def _factor(a: Float[np.ndarray, "n n"]) -> tuple[Float[np.ndarray, "n n"], bool]:
     """The Cholesky factor, in place; of a matrix shifted a little if it must be."""
     diagonal, shift = a.diagonal().copy(), 0.0
@@ -228,8 +261,8 @@ def _factor(a: Float[np.ndarray, "n n"]) -> tuple[Float[np.ndarray, "n n"], bool
             )
         except np.linalg.LinAlgError:
             shift = max(10 * shift, TINY * diagonal.mean())
-            upper = np.triu_indices(len(a), 1)  # of a.T; a's lower triangle is intact
-            a.T[upper[::-1]] = a.T[upper]
+            lower = np.tril(a, -1)  # which is intact
+            a[:] = lower + lower.T
             a[np.diag_indices(len(a))] = diagonal + shift
 
 

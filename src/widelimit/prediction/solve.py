@@ -34,7 +34,7 @@ from widelimit.prediction.system import (
 
 GIB = 2**30
 SOLVERS = ("auto", "cholesky", "cg")
-DIRECTIONS = 8  # common directions of the coarse level, at most
+DIRECTIONS = 4  # common directions of the coarse level, at most
 WORTH = 30  # steps of conjugate gradients that its factorisation may cost
 Kernel = Float[np.ndarray, "r r"] | SymmetricOperator
 CALLER = "solve_kernel"
