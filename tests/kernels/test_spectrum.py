@@ -78,6 +78,16 @@ def test_bounds_hold_against_mpmath():
     assert seen == ["holds", "holds", "cannot be resolved", "cannot be resolved"]
 
 
+def test_the_parts_of_the_bound():
+    matrix = with_eigenvalues(np.linspace(1, 3, 50))
+    eps = np.finfo(float).eps
+    exact = spectrum(matrix, entry_error=0.0)
+    np.testing.assert_allclose(exact.min_error, 50 * eps * 3, rtol=1e-9)
+    rough = spectrum(matrix, entry_error=1e-6)
+    np.testing.assert_allclose(rough.min_error, 1e-6 * 100, rtol=1e-6)
+    assert spectrum(matrix, entry_error=0.02).verdict == "cannot be resolved"
+
+
 def test_ends_that_lanczos_does_not_reach_are_not_resolved():
     matrix = with_eigenvalues(np.r_[np.geomspace(1e-9, 1e-6, 150), 1e3])
     found = spectrum(matrix, method="lanczos", max_steps=1)
