@@ -55,7 +55,9 @@ class Bent(AbstractActivation):
 CASES = {"smooth": (net(Erf()), "ntk"), "kinks": (net(ReLU()), "nngp")}
 
 
-@pytest.fixture(params=CASES, scope="module")
+@pytest.fixture(
+    params=["smooth", pytest.param("kinks", marks=pytest.mark.slow)], scope="module"
+)
 def case(request):
     """A network, a kind, and inputs with equal, parallel, opposite and zero rows."""
     rng = np.random.default_rng(0)
@@ -258,6 +260,7 @@ def images(depth=1, phi=None):
     return Sequential((*hidden * depth, Flatten(), Dense(1, parameterization=NTK)))
 
 
+@pytest.mark.slow
 def test_flattened_images_have_the_kernel_of_vectors():
     rng = np.random.default_rng(0)
     x, z = rng.normal(size=(3, 2, 2)), rng.normal(size=(2, 2, 2))
@@ -270,11 +273,8 @@ def test_flattened_images_have_the_kernel_of_vectors():
     same(found, dense_jacobian_kernel(flat, *rows, regularization=0.3))
 
 
-@pytest.mark.parametrize(
-    ("phi", "depth"),
-    [(Abs(), 1), pytest.param(ReLU(), 3, marks=pytest.mark.slow)],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("phi", "depth"), [(Abs(), 1), (ReLU(), 3)], ids=str)
 def test_kinks_of_images_keep_their_digits(phi, depth):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 3))
