@@ -1,12 +1,43 @@
-"""The network of kim2023 against the recursion of its Theorem 7."""
+"""The network of kim2023, against Sec. 2 of the paper."""
 
+import jax
 import numpy as np
 import pytest
+import scipy.special
 
-from oracles import unchecked
-from widelimit.activations import Erf, Polynomial
+from widelimit.activations import GELU, Erf, Polynomial
 from widelimit.kernels import limit_kernels
-from widelimit.networks import kim2023_network
+from widelimit.layers import Dense
+from widelimit.networks import kim2023_mlp
+
+D, M = 3, 6
+
+
+def gelu(z):
+    return z * scipy.special.ndtr(z)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_it_is_the_function_of_the_paper(depth, getkey):
+    network = kim2023_mlp(depth=depth, width=M, kappa=0.3)
+    params = network.init(getkey(), (D,))
+    first, *rest = [np.asarray(p["weight"]) for p in params if p]
+    x = np.asarray(jax.random.normal(getkey(), (4, D)))
+    z, weights = np.polynomial.hermite_e.hermegauss(80)
+    size = np.sqrt(np.sum(weights * gelu(z) ** 2) / np.sqrt(2 * np.pi))
+    h = gelu(x @ first) / size
+    for weight in rest[:-1]:
+        h = gelu(h @ weight / M**0.5) / size
+    expected = 0.3 * h @ rest[-1] / M**0.5
+    assert len(rest) == depth
+    np.testing.assert_allclose(network.apply(params, x), expected, rtol=1e-12)
+
+
+def test_all_weights_start_with_variance_1():
+    network = kim2023_mlp(depth=2, width=M, activation=Erf(), kappa=0.1)
+    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
+    assert [layer.init_std(9) for layer in dense] == [1.0] * 3
+    assert [layer.forward_scale(9) for layer in dense] == [1, 1 / 3, 0.1 / 3]
 
 
 def test_its_kernels_are_those_of_theorem_7():
@@ -20,19 +51,20 @@ def test_its_kernels_are_those_of_theorem_7():
         c = (2 * c * c + np.outer(p, p)) / 3
         p = np.diag(c)
         ntk = ntk + c
-    net = kim2023_network(depth=2, width=5, activation=Polynomial((0, 0, 1)))
+    net = kim2023_mlp(depth=2, width=5, activation=Polynomial((0, 0, 1)))
     found = limit_kernels(net, x)
     np.testing.assert_allclose(found.nngp, c, rtol=1e-12)
     np.testing.assert_allclose(found.ntk, ntk, rtol=1e-12)
 
 
-def test_its_activation_is_normalised():
-    x = np.random.default_rng(0).normal(size=(4, 3))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    net = kim2023_network(depth=3, width=5, activation=Erf())
-    np.testing.assert_allclose(np.diag(limit_kernels(net, x).nngp), 1, rtol=1e-12)
-
-
-def test_depth_counts_hidden_layers():
-    with unchecked(), pytest.raises(ValueError, match="depth >= 1"):
-        kim2023_network(depth=0, width=5)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depth": 0}, "`kim2023_mlp` needs `depth >= 1`. Got `depth=0`"),
+        ({"kappa": 0.0}, "`kim2023_mlp` needs a finite `kappa > 0`. Got `kappa=0.0`"),
+    ],
+    ids=repr,
+)
+def test_it_refuses(change, message):
+    with pytest.raises(ValueError, match=message):
+        kim2023_mlp(**{"depth": 2, "width": M, "activation": GELU()} | change)

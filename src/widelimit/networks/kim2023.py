@@ -1,36 +1,51 @@
-"""The network of kim2023."""
+"""The multilayer perceptron of kim2023."""
 
-from widelimit._checks import check_count
+from widelimit._checks import check_count, check_positive
 from widelimit.activations import GELU, AbstractActivation
 from widelimit.layers import Activation, Dense, Parameterization, Sequential
 
 
-def kim2023_network(
-    *, depth: int, width: int, activation: AbstractActivation | None = None
+def kim2023_mlp(
+    *,
+    depth: int,
+    width: int,
+    activation: AbstractActivation | None = None,
+    kappa: float = 1.0,
+    outputs: int = 1,
 ) -> Sequential:
-    r"""The multilayer perceptron of kim2023, Section 2, with $\kappa = 1$.
+    r"""The network of kim2023, Sec. 2, whose weights all start as $N(0, 1)$.
 
-    $$f(x) = d^{-1/2} W^{(L+1)} \phi(d^{-1/2} W^{(L)} \cdots \phi(W^{(1)} x)), \quad
-      W_{ij} \sim N(0, 1),$$
+    $$h^{(1)} = \phi(W^{(1)} x), \quad
+      h^{(l)} = \phi(W^{(l)} h^{(l-1)} / \sqrt m), \quad
+      f(x) = \kappa\,W^{(L+1)} h^{(L)} / \sqrt m.$$
 
-    without biases, the activation scaled to $E\,\phi(z)^2 = 1$ for $z \sim N(0, 1)$
-    (Assumption 1). The first covariance is $\langle x, x' \rangle$, not divided by the
-    number of features.
+    The first layer is not divided by $\sqrt d$, so that $\Sigma^{(0)}(x, x') =
+    \langle x, x' \rangle$. The kernels of this network are the paper's times
+    $\kappa^2$.
 
     Args:
-        depth: Number of hidden layers, the paper's $L$; at least 1.
-        width: Units of each, the paper's $d$.
-        activation: $\phi$ before it is scaled; GELU if none is given.
+        depth: Number of hidden layers, $L$; at least 1.
+        width: Units of each hidden layer, $m$ (the paper's $d$).
+        activation: $\phi$, which is normalised here to $E\,\phi(z)^2 = 1$ under
+            $N(0, 1)$ (Assumption 1); GELU if none is given.
+        kappa: Scale $\kappa$ of the output, not trained.
+        outputs: Number of outputs; 1 in the paper.
 
     Returns:
-        The description of the network. All layers are trained.
+        The description of the network.
 
     Raises:
-        ValueError: If a number is out of range, or the activation cannot be scaled.
+        ValueError: If a number is out of range, or $\phi$ cannot be normalised.
+
+    References:
+        Kim & Yang (2023), https://arxiv.org/abs/2312.03386
     """
-    check_count("kim2023_network", "depth", depth, 1)
-    phi = Activation((activation or GELU()).normalized())
+    caller = "kim2023_mlp"
+    check_count(caller, "depth", depth, 1)
+    check_positive(caller, "kappa", kappa)
+    ntk = Parameterization.NTK
     first = Dense(width, parameterization=Parameterization.DIRECT)
-    hidden = Dense(width, parameterization=Parameterization.NTK)
-    readout = Dense(1, parameterization=Parameterization.NTK)
+    hidden = Dense(width, parameterization=ntk)
+    phi = Activation((activation or GELU()).normalized())
+    readout = Dense(outputs, float(kappa), parameterization=ntk)
     return Sequential((first, phi, *(hidden, phi) * (depth - 1), readout))
