@@ -22,10 +22,10 @@ def test_it_is_the_function_of_the_paper(depth, getkey):
     network = kim2023_mlp(depth=depth, width=M, kappa=0.3)
     params = network.init(getkey(), (D,))
     first, *rest = [np.asarray(p["weight"]) for p in params if p]
-    x = np.asarray(jax.random.normal(getkey(), (4, D)))
+    x = jax.random.normal(getkey(), (4, D))
     z, weights = np.polynomial.hermite_e.hermegauss(80)
     size = np.sqrt(np.sum(weights * gelu(z) ** 2) / np.sqrt(2 * np.pi))
-    h = gelu(x @ first) / size
+    h = gelu(np.asarray(x) @ first) / size
     for weight in rest[:-1]:
         h = gelu(h @ weight / M**0.5) / size
     expected = 0.3 * h @ rest[-1] / M**0.5

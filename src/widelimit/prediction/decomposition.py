@@ -1,0 +1,50 @@
+"""Factorisations of symmetric matrices on the host, and what rounding leaves open."""
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+
+
+def eigen(
+    matrix: Float[np.ndarray, "r r"],
+) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r r"]]:
+    """Eigenvalues of a symmetric matrix from the largest on, and vectors in columns.
+
+    Args:
+        matrix: The matrix; its memory may be used.
+
+    Returns:
+        Both.
+    """
+    values, vectors = scipy.linalg.eigh(matrix, overwrite_a=True, check_finite=False)
+    return values[::-1].copy(), np.ascontiguousarray(vectors[:, ::-1])
+
+
+def rounding(values: Float[np.ndarray, " r"]) -> float:
+    """Size below which computed eigenvalues cannot be told from zero."""
+    return len(values) * float(np.finfo(np.float64).eps * np.abs(values).max())
+
+
+def root(matrix: Float[np.ndarray, "r r"]) -> Float[np.ndarray, "r r"]:
+    """A matrix $A$ with $A A^T$ the given one, whose negative eigenvalues are rounding.
+
+    Args:
+        matrix: A covariance.
+
+    Returns:
+        The root.
+    """
+    values, vectors = eigen(np.array(matrix))
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def nearest_to_parallel(x: Float[np.ndarray, "n d"]) -> str:
+    """Words on the two rows whose directions are closest up to sign."""
+    if len(x) < 2:
+        return "There is one row."
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, 0.0)
+    i, j = sorted(map(int, np.unravel_index(np.abs(cosines).argmax(), cosines.shape)))
+    what = "equal" if np.array_equal(x[i], x[j]) else "closest to parallel"
+    return f"Rows {i} and {j} are {what} (cosine {cosines[i, j]:.12g})."
