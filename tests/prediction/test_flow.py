@@ -146,9 +146,9 @@ def test_a_ridge_is_weight_decay_towards_the_start():
     flow = robust_flow(NET, X, Y, regularization=LAM, ridge=0.2)
     scale = np.tile([1.0, *[LAM**0.5] * D], N)
     matrix = scale[:, None] * TRAIN * scale
-    z, moved, step = np.zeros((N * (D + 1), 2)), 0.0, 0.002
+    z, step = np.zeros((N * (D + 1), 2)), 0.002
     z[:: D + 1] = -Y  # d alpha / dt = -(z + ridge alpha) / N with z = z_0 + K alpha
-    start = z
+    start, moved = z, 0 * z
     for _ in range(2000):
         middle = moved - step / 2 * (start + matrix @ (moved) + 0.2 * moved) / N
         moved = moved - step * (start + matrix @ middle + 0.2 * middle) / N
@@ -194,7 +194,10 @@ def test_singular_systems_have_finite_times_only():
             {"network": kim2023_mlp(depth=1, width=2, activation=ReLU())},
             "needs smooth activations",
         ),
-        ({"initial": START[1]}, r"initial values of shape \(5, 2\) and gradients"),
+        (
+            {"initial": Prediction(Y.T, Y)},
+            r"values of shape \(5, 2\) and gradients",
+        ),
     ],
     ids=lambda value: str(value)[:12],
 )

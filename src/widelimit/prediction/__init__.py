@@ -1,20 +1,35 @@
 """Prediction with the kernels of infinitely wide networks."""
 
+from widelimit.prediction.eigenfeatures import eigenfeatures
 from widelimit.prediction.flow import RobustDescent, RobustFlow, robust_flow
 from widelimit.prediction.initial import function_at
+from widelimit.prediction.posterior import (
+    JointGaussian,
+    Posterior,
+    gaussian_posterior,
+    prior,
+)
 from widelimit.prediction.predictor import KernelPredictor, Prediction
+from widelimit.prediction.stability import initial_stability, trained_stability
 from widelimit.prediction.solution import NotSolvedError, Solution, Status
 from widelimit.prediction.solve import solve_kernel
 
 __all__ = [
+    "JointGaussian",
     "KernelPredictor",
     "NotSolvedError",
+    "Posterior",
     "Prediction",
     "RobustDescent",
     "RobustFlow",
     "Solution",
     "Status",
+    "eigenfeatures",
     "function_at",
+    "gaussian_posterior",
+    "initial_stability",
+    "prior",
     "robust_flow",
     "solve_kernel",
+    "trained_stability",
 ]

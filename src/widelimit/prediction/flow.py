@@ -184,8 +184,8 @@ class AbstractTraining(eqx.Module):
         Raises:
             ValueError: As `at`.
         """
-        _, grown = self._spectral("predictor", time)
-        parts = np.sqrt(np.maximum(self.eigenvalues, 0.0)) * grown[0]
+        grown = self.growth("predictor", time)
+        parts = np.sqrt(np.maximum(self.eigenvalues, 0.0)) * grown
         parts = parts[:, None] * self.coefficients
         return KernelPredictor(
             network=self.network,
@@ -194,6 +194,21 @@ class AbstractTraining(eqx.Module):
             gram=parts.T @ parts,
             single=self.single,
         )
+
+    def growth(self, caller: str, time: float) -> Float[np.ndarray, " r"]:
+        """What stands for the inverse of each eigenvalue at some time.
+
+        Args:
+            caller: Name of the public function, for messages.
+            time: The time, or the number of steps.
+
+        Returns:
+            One number for every eigenvalue.
+
+        Raises:
+            ValueError: As `at`.
+        """
+        return self._spectral(caller, float(time))[1][0]
 
     def scale_gradients(self, z: np.ndarray) -> np.ndarray:
         r"""$\Lambda z$, with an axis for value and gradient.

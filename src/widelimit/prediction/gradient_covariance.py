@@ -1,0 +1,79 @@
+"""The block of a Jacobian kernel at one input, which depends on its norm only."""
+
+import functools
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from widelimit.kernels import jacobian_block
+from widelimit.kernels.jacobian.block import Kind
+from widelimit.layers import AbstractLayer
+
+CHUNK = 1024  # norms in one compiled program
+
+
+class OwnBlock(eqx.Module):
+    r"""A kernel at $x = x'$, and the eigenvalues of $\partial_x \partial_{x'} k$ there.
+
+    Attributes:
+        value: $k(x, x)$.
+        along: The eigenvalue with the eigenvector $x$.
+        across: The other eigenvalue, $d - 1$ times.
+    """
+
+    value: Float[np.ndarray, " n"]
+    along: Float[np.ndarray, " n"]
+    across: Float[np.ndarray, " n"]
+
+    @property
+    def largest(self) -> Float[np.ndarray, " n"]:
+        """The largest eigenvalue (that along, if the inputs have one feature)."""
+        return np.maximum(self.along, self.across)
+
+
+def own_blocks(
+    network: AbstractLayer,
+    norms: Float[np.ndarray, " n"],
+    features: int,
+    kind: Kind = "nngp",
+) -> OwnBlock:
+    """Blocks at inputs of some norms.
+
+    Args:
+        network: Description of a fully-connected network.
+        norms: Norms of the inputs.
+        features: Number $d$ of features.
+        kind: `"nngp"` or `"ntk"`.
+
+    Returns:
+        One block for every norm.
+    """
+    side = min(CHUNK, 2 ** math.ceil(math.log2(max(len(norms), 1))))
+    missing = -len(norms) % side
+    padded = np.concatenate([norms, np.full(missing, norms[-1])])
+    with jax.enable_x64(True):
+        found = [
+            np.asarray(_blocks(network, jnp.asarray(part), features, kind))
+            for part in padded.reshape(-1, side)
+        ]
+    value, along, across = np.concatenate(found, axis=1)[:, : len(norms)]
+    return OwnBlock(value, along, along if features == 1 else across)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _blocks(
+    network: AbstractLayer, norms: Float[Array, " n"], features: int, kind: Kind
+) -> Float[Array, "3 n"]:
+    def at(norm):
+        row = jnp.zeros((1, features), norm.dtype).at[0, 0].set(norm)
+        s = jacobian_block(network, row, row, kind=kind)
+        inner = s.scale(row) * norm  # of the plane's vectors and the unit vector
+        near, far = s.plane(inner, inner)
+        across = s.k_c[0, 0]
+        return jnp.stack([s.k[0, 0], across + (inner * (near + far))[0, 0], across])
+
+    return jnp.moveaxis(jax.lax.map(at, norms, batch_size=min(128, len(norms))), -1, 0)

@@ -1,0 +1,134 @@
+"""Stability in the limit, against sampling of networks and of perturbations."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+from oracles import assert_mean_matches
+from widelimit.activations import Erf
+from widelimit.networks import kim2023_mlp, mlp
+from widelimit.prediction import (
+    Prediction,
+    initial_stability,
+    prior,
+    robust_flow,
+    trained_stability,
+)
+from widelimit.prediction.stability import mean_norm
+
+N, D, EPS = 5, 2, 0.3
+NET = kim2023_mlp(depth=2, width=3, activation=Erf(), kappa=0.7)
+RNG = np.random.default_rng(0)
+X, NEW = RNG.normal(size=(2, N, D))
+Y = RNG.normal(size=N)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def in_ball(rng, shape, d, radius):
+    """Uniform points of the ball, by rejection from the cube."""
+    points = rng.uniform(-1, 1, size=(*shape, 40, d))
+    inside = (points**2).sum(-1) <= 1
+    first = inside.argmax(-1)[..., None, None]
+    assert inside.any(-1).all()
+    return radius * np.take_along_axis(points, first, axis=-2)[..., 0, :]
+
+
+def test_wide_networks_at_initialisation_have_it(getkey):
+    width, draws, outputs = 128, 4000, 2
+    x = np.array([[0.6, -0.8], [1.5, 0.2]])
+    net = kim2023_mlp(depth=2, width=width, activation=Erf(), outputs=outputs)
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None))
+    def jacobians(key, rows):
+        params = net.init(key, (D,))
+        f = functools.partial(net.apply, params)
+        return jax.vmap(jax.jacfwd(lambda row: f(row[None])[0]))(rows)
+
+    found = np.asarray(jacobians(jax.random.split(getkey(), draws), jnp.asarray(x)))
+    moves = in_ball(np.random.default_rng(1), (draws, len(x)), D, EPS)
+    changes = np.einsum("knod,knd->kno", found, moves)
+    bias = 0.5 / width
+    both = initial_stability(net, x, radius=EPS)
+    assert_mean_matches(np.linalg.norm(changes, axis=-1), both, bias=bias)
+    one = kim2023_mlp(depth=2, width=width, activation=Erf())
+    assert_mean_matches(
+        np.abs(changes).mean(-1), initial_stability(one, x, radius=EPS), bias=bias
+    )
+
+
+@pytest.mark.parametrize(("d", "outputs"), [(1, 1), (3, 2)])
+def test_of_a_linear_network_it_is_a_mean_of_norms(d, outputs):
+    net = mlp(depth=0, width=1, outputs=outputs, weight_std=1.3)
+    found = initial_stability(net, np.ones((2, d)), radius=EPS)
+    half = mpmath.mpf(1) / 2
+    mean = mpmath.sqrt(2) * mpmath.gamma(outputs * half + half)
+    mean = float(mean / mpmath.gamma(outputs * half))
+    np.testing.assert_allclose(found, EPS * d / (d + 1) * mean * 1.3 / d**0.5)
+
+
+def test_after_training_it_is_that_of_the_gradient():
+    y = np.stack([Y, -Y[::-1]], axis=1)
+    flow = robust_flow(NET, X, y, regularization=0.3)
+    gradients = flow.at(NEW).gradients
+    moves = in_ball(np.random.default_rng(1), (20_000, 1), D, EPS)
+    changes = np.einsum("nod,knd->kno", gradients, moves)
+    found = trained_stability(flow, NEW, radius=EPS)
+    assert_mean_matches(np.linalg.norm(changes, axis=-1), found)
+    one = robust_flow(NET, X, Y, regularization=0.3)
+    found = trained_stability(one, NEW, radius=EPS)
+    assert_mean_matches(np.abs(changes[..., 0]), found)
+
+
+@pytest.mark.parametrize("regularization", [0.0, 0.3])
+def test_after_a_random_start_it_is_a_mean_over_starts(regularization, getkey):
+    draws, time, test = 3000, 20.0, 2
+    both = prior(NET, np.concatenate([X, NEW[:test]])).samples(getkey(), draws)
+    start, there = (
+        Prediction(both.values[:, k].T, both.gradients[:, k].transpose(1, 0, 2))
+        for k in (slice(N), slice(N, None))
+    )
+    # As many outputs as draws, which train without seeing each other.
+    y = np.repeat(Y[:, None], draws, axis=1)
+    many = robust_flow(NET, X, y, regularization=regularization, initial=start)
+    gradients = many.at(NEW[:test], time, initial=there).gradients
+    moves = in_ball(np.random.default_rng(1), (test, draws), D, EPS)
+    changes = np.abs(np.sum(gradients * moves, axis=-1)).T
+    flow = robust_flow(NET, X, Y, regularization=regularization)
+    found = trained_stability(flow, NEW[:test], time, radius=EPS, random_start=True)
+    assert_mean_matches(changes, found)
+
+
+@pytest.mark.parametrize(("m", "s"), [(0.0, 2.0), (3.0, 0.5), (1.0, 0.0), (1e3, 1.0)])
+def test_mean_norms_of_gaussians(m, s):
+    folded = abs(m)
+    if s:
+        z = mpmath.mpf(m) / s
+        folded = s * mpmath.sqrt(2 / mpmath.pi) * mpmath.exp(-z * z / 2)
+        folded += m * mpmath.erf(z / mpmath.sqrt(2))
+    found = mean_norm(np.array([m]), np.array([[s * s]]))
+    assert found == pytest.approx(float(folded), rel=1e-12)
+    # In three dimensions |g| has a closed form too.
+    if m and s:
+        z = mpmath.mpf(m) / s
+        three = mpmath.sqrt(2 / mpmath.pi) * mpmath.exp(-z * z / 2)
+        three += (z + 1 / z) * mpmath.erf(z / mpmath.sqrt(2))
+        found = mean_norm(np.array([0.6 * m, 0.0, 0.8 * m]), s * s * np.eye(3))
+        assert found == pytest.approx(float(s * three), rel=1e-12)
+
+
+def test_it_refuses():
+    with pytest.raises(ValueError, match="`initial_stability` needs a finite `radius"):
+        initial_stability(NET, X, radius=-1.0)
+    flow = robust_flow(NET, X, np.stack([Y, Y], axis=1))
+    with pytest.raises(ValueError, match="one output that starts from zero"):
+        trained_stability(flow, NEW, random_start=True)
