@@ -43,7 +43,7 @@ def in_ball(rng, shape, d, radius):
 
 
 def test_wide_networks_at_initialisation_have_it(getkey):
-    width, draws, outputs = 128, 4000, 2
+    width, draws, outputs = 96, 1500, 2
     x = np.array([[0.6, -0.8], [1.5, 0.2]])
     net = kim2023_mlp(depth=2, width=width, activation=Erf(), outputs=outputs)
 
@@ -91,7 +91,7 @@ def test_after_training_it_is_that_of_the_gradient():
 
 @pytest.mark.parametrize("regularization", [0.0, 0.3])
 def test_after_a_random_start_it_is_a_mean_over_starts(regularization, getkey):
-    draws, time, test = 3000, 20.0, 2
+    draws, time, test = 3000, 20.0, N
     both = prior(NET, np.concatenate([X, NEW[:test]])).samples(getkey(), draws)
     start, there = (
         Prediction(both.values[:, k].T, both.gradients[:, k].transpose(1, 0, 2))

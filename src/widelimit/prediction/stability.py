@@ -75,7 +75,7 @@ def initial_stability(
     size = max(1, WORK // (d * int(LAST / STEP)))
     with jax.enable_x64(True):
         means = [
-            np.asarray(mean_gaussian_norm(jnp.asarray(variances[start : start + size])))
+            np.asarray(_mean_norms(jnp.asarray(variances[start : start + size])))
             for start in range(0, len(norms), size)
         ]
     factor = _ball(d, radius) * mean_gaussian_radius(outputs)
@@ -132,7 +132,7 @@ def trained_stability(
     elif not random_start:
         squares = np.linalg.svd(gradients, compute_uv=False) ** 2
         with jax.enable_x64(True):
-            norms = np.asarray(mean_gaussian_norm(jnp.asarray(squares)))
+            norms = np.asarray(_mean_norms(jnp.asarray(squares)))
     else:
         covariances = _gradient_covariances(training, rows, time)
         norms = mean_gaussian_radius(1) * np.array(
@@ -175,6 +175,9 @@ def mean_norm(
     return float(np.sum(weights * slope * transform))
 
 
+_mean_norms = jax.jit(mean_gaussian_norm)
+
+
 def _ball(d: int, radius: float) -> float:
     return radius * d / (d + 1) / mean_gaussian_radius(d)
 
@@ -189,20 +192,17 @@ def _gradient_covariances(
     pull = (scaled * grown) @ scaled.T
     start = jacobian_kernel(training.network, training.x, kind="nngp").part(part, part)
     pulled = pull @ start.dense() @ pull
+    tangent, prior = (
+        jacobian_kernel(training.network, x, training.x, kind=kind)
+        for kind in ("ntk", "nngp")
+    )
+    own = jacobian_kernel(training.network, x, kind="nngp").part("gradient", "gradient")
     d, found = x.shape[1], []
-    for row in x[:, None]:
-        kernel, prior = (
-            jacobian_kernel(training.network, row, training.x, kind=kind)
-            .part("gradient", part)
-            .dense()
-            for kind in ("ntk", "nngp")
+    for i in range(len(x)):
+        kernel, cross = (
+            k.select([i]).part("gradient", part).dense() for k in (tangent, prior)
         )
-        own = jacobian_kernel(training.network, row, kind="nngp")
-        mixed = kernel @ pull @ prior.T
-        found.append(
-            own.part("gradient", "gradient").dense()
-            - mixed
-            - mixed.T
-            + kernel @ pulled @ kernel.T
-        )
+        mixed = kernel @ pull @ cross.T
+        moved = kernel @ pulled @ kernel.T
+        found.append(own.select([i], [i]).dense() - mixed - mixed.T + moved)
     return np.reshape(found, (len(x), d, d))
