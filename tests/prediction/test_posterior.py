@@ -71,6 +71,13 @@ def test_it_is_the_conditional_of_the_joint_gaussian(name):
     flat = there.covariance.reshape(covariance.shape)
     np.testing.assert_allclose(flat, covariance, rtol=1e-9, atol=1e-11)
     assert np.array_equal(flat, flat.T)
+    found = found.mean_function
+    np.testing.assert_allclose(found(NEW), there.mean.values, rtol=1e-9, atol=1e-12)
+    weights = np.zeros((len(found.x), D + 1))
+    weights[:, : found.weights.shape[1]] = found.weights[..., 0]
+    gram = jacobian_matrix(found.x, found.x, DEPTH, KAPPA, "nngp")
+    norm = np.sqrt(weights.ravel() @ gram @ weights.ravel())
+    assert found.norm == pytest.approx(norm, rel=1e-8)
     own = there.variance
     expected = np.diagonal(covariance).reshape(N, D + 1)
     np.testing.assert_allclose(own.values, expected[:, 0], rtol=1e-8)

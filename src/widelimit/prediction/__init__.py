@@ -1,5 +1,10 @@
 """Prediction with the kernels of infinitely wide networks."""
 
+from widelimit.prediction.certificates import (
+    CertifiedRadius,
+    certified_radius,
+    feature_distance,
+)
 from widelimit.prediction.eigenfeatures import eigenfeatures
 from widelimit.prediction.flow import RobustDescent, RobustFlow, robust_flow
 from widelimit.prediction.initial import function_at
@@ -15,6 +20,7 @@ from widelimit.prediction.solution import NotSolvedError, Solution, Status
 from widelimit.prediction.solve import solve_kernel
 
 __all__ = [
+    "CertifiedRadius",
     "JointGaussian",
     "KernelPredictor",
     "NotSolvedError",
@@ -24,7 +30,9 @@ __all__ = [
     "RobustFlow",
     "Solution",
     "Status",
+    "certified_radius",
     "eigenfeatures",
+    "feature_distance",
     "function_at",
     "gaussian_posterior",
     "initial_stability",

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from widelimit.kernels import jacobian_block
 from widelimit.kernels.jacobian.block import Kind
+from widelimit.kernels.jacobian.checks import check_pairs
 from widelimit.layers import AbstractLayer
 
 CHUNK = 1024  # norms in one compiled program
@@ -36,6 +37,7 @@ class OwnBlock(eqx.Module):
 
 
 def own_blocks(
+    caller: str,
     network: AbstractLayer,
     norms: Float[np.ndarray, " n"],
     features: int,
@@ -44,6 +46,7 @@ def own_blocks(
     """Blocks at inputs of some norms.
 
     Args:
+        caller: Name of the public function, for messages.
         network: Description of a fully-connected network.
         norms: Norms of the inputs.
         features: Number $d$ of features.
@@ -51,7 +54,13 @@ def own_blocks(
 
     Returns:
         One block for every norm.
+
+    Raises:
+        ValueError: If the network has no such kernel, or its duals do not converge.
     """
+    ends = np.zeros((2, features))
+    ends[:, 0] = norms.min(), norms.max()
+    check_pairs(caller, network, ends, None, kind=kind, dtype="float64")
     side = min(CHUNK, 2 ** math.ceil(math.log2(max(len(norms), 1))))
     missing = -len(norms) % side
     padded = np.concatenate([norms, np.full(missing, norms[-1])])

@@ -17,7 +17,11 @@ from widelimit.prediction.decomposition import (
     rounding,
 )
 from widelimit.prediction.flow_checks import check_targets
-from widelimit.prediction.predictor import Prediction, new_inputs
+from widelimit.prediction.predictor import (
+    KernelPredictor,
+    Prediction,
+    new_inputs,
+)
 
 
 class JointGaussian(eqx.Module):
@@ -71,6 +75,7 @@ class Posterior(eqx.Module):
         x: Inputs of the observed values, then of the observed gradients.
         part: `"both"`, or `"value"` if no derivative was observed.
         observed: Which values and partial derivatives were observed.
+        noise: Variances of the noise of these.
         factor: Lower Cholesky factor of the data's covariance, noise included.
         whitened: The factor's inverse times the data.
     """
@@ -79,8 +84,27 @@ class Posterior(eqx.Module):
     x: Float[np.ndarray, "n d"]
     part: Part = eqx.field(static=True)
     observed: np.ndarray
+    noise: Float[np.ndarray, " k"]
     factor: Float[np.ndarray, "k k"]
     whitened: Float[np.ndarray, " k"]
+
+    @property
+    def mean_function(self) -> KernelPredictor:
+        """The posterior's mean as a function, with its norm."""
+        triangle = scipy.linalg.solve_triangular
+        alpha = triangle(self.factor, self.whitened, lower=True, trans=1)
+        r = self.x.shape[1] + 1 if self.part == "both" else 1
+        weights = np.zeros(len(self.x) * r)
+        weights[self.observed] = alpha
+        # The kernel's own part of the quadratic form, without the noise.
+        square = self.whitened @ self.whitened - np.sum(self.noise * alpha**2)
+        return KernelPredictor(
+            network=self.network,
+            x=self.x,
+            weights=weights.reshape(len(self.x), r, 1),
+            gram=np.array([[max(float(square), 0.0)]]),
+            kind="nngp",
+        )
 
     @property
     def log_evidence(self) -> float:
@@ -193,10 +217,11 @@ def gaussian_posterior(
     observed = np.flatnonzero(~np.isnan(data))
     kernel = jacobian_kernel(network, inputs, kind="nngp").part(part, part)
     matrix = kernel.dense()[np.ix_(observed, observed)]
-    matrix[np.diag_indices_from(matrix)] += variances.ravel()[observed]
+    variances = variances.ravel()[observed]
+    matrix[np.diag_indices_from(matrix)] += variances
     factor = _factor(caller, matrix, inputs)
     whitened = scipy.linalg.solve_triangular(factor, data.ravel()[observed], lower=True)
-    return Posterior(network, inputs, part, observed, factor, whitened)
+    return Posterior(network, inputs, part, observed, variances, factor, whitened)
 
 
 def _observations(

@@ -69,7 +69,7 @@ def initial_stability(
     d = rows.shape[1]
     (outputs,) = network.output_shape((d,))
     norms, where = np.unique(np.linalg.norm(rows, axis=1), return_inverse=True)
-    own = own_blocks(network, norms, d)
+    own = own_blocks(caller, network, norms, d)
     variances = np.repeat(own.across[:, None], d, axis=1)
     variances[:, 0] = own.along
     size = max(1, WORK // (d * int(LAST / STEP)))
