@@ -131,16 +131,13 @@ def _decision(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Margins, norms, and what rounding may take of the margins, for each rival."""
     features = x.shape[1]
-    own = own_blocks(
-        "certified_radius", f.network, np.linalg.norm(f.x, axis=1), features, f.kind
-    )
-    sizes = np.sqrt(np.maximum(own.value, 0))[:, None] * np.abs(f.weights[:, 0])
-    slopes = np.linalg.norm(f.weights[:, 1:], axis=1)
-    sizes = np.sum(sizes + np.sqrt(own.largest)[:, None] * slopes, axis=0)
-    there = own_blocks(
-        "certified_radius", f.network, np.linalg.norm(x, axis=1), features, f.kind
-    )
-    reach = np.sqrt(np.maximum(there.value, 0))[:, None]
+    every = np.linalg.norm(np.concatenate([f.x, x]), axis=1)
+    own = own_blocks("certified_radius", f.network, every, features, f.kind)
+    lengths = np.sqrt(np.maximum(own.value, 0))[:, None]
+    slopes = np.sqrt(own.largest)[: len(f.x), None]
+    sizes = lengths[: len(f.x)] * np.abs(f.weights[:, 0])
+    sizes = np.sum(sizes + slopes * np.linalg.norm(f.weights[:, 1:], axis=1), axis=0)
+    reach = lengths[len(f.x) :]
     values = f(x).reshape(len(x), -1)
     squares = np.diagonal(f.gram)
     if f.single:

@@ -1,7 +1,6 @@
 """The block of a Jacobian kernel at one input, which depends on its norm only."""
 
 import functools
-import math
 
 import equinox as eqx
 import jax
@@ -14,7 +13,7 @@ from widelimit.kernels.jacobian.block import Kind
 from widelimit.kernels.jacobian.checks import check_pairs
 from widelimit.layers import AbstractLayer
 
-CHUNK = 1024  # norms in one compiled program
+CHUNK = 256  # norms in one run of the compiled program
 
 
 class OwnBlock(eqx.Module):
@@ -61,13 +60,11 @@ def own_blocks(
     ends = np.zeros((2, features))
     ends[:, 0] = norms.min(), norms.max()
     check_pairs(caller, network, ends, None, kind=kind, dtype="float64")
-    side = min(CHUNK, 2 ** math.ceil(math.log2(max(len(norms), 1))))
-    missing = -len(norms) % side
-    padded = np.concatenate([norms, np.full(missing, norms[-1])])
+    padded = np.concatenate([norms, np.full(-len(norms) % CHUNK, norms[-1])])
     with jax.enable_x64(True):
         found = [
             np.asarray(_blocks(network, jnp.asarray(part), features, kind))
-            for part in padded.reshape(-1, side)
+            for part in padded.reshape(-1, CHUNK)
         ]
     value, along, across = np.concatenate(found, axis=1)[:, : len(norms)]
     return OwnBlock(value, along, along if features == 1 else across)
@@ -85,4 +82,4 @@ def _blocks(
         across = s.k_c[0, 0]
         return jnp.stack([s.k[0, 0], across + (inner * (near + far))[0, 0], across])
 
-    return jnp.moveaxis(jax.lax.map(at, norms, batch_size=min(128, len(norms))), -1, 0)
+    return jnp.moveaxis(jax.lax.map(at, norms, batch_size=64), -1, 0)
