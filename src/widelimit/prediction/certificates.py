@@ -2,28 +2,34 @@ r"""Balls in which a kernel predictor provably keeps its decision.
 
 A function of norm $\|f\|_H$ obeys $|f(x) - f(x')| \le \|f\|_H\,d_k(x, x')$ with
 $d_k(x, x')^2 = k(x, x) + k(x', x') - 2 k(x, x')$, the distance of the two inputs in the
-kernel's space of features. Along a straight line features move at the speed
-$\sqrt{v^\top G(x) v}$, $G(x) = \partial_x \partial_{x'} k$ at $x = x'$. Its largest
-eigenvalue $\Lambda$ depends on $|x|$ only, and a point at the distance $s$ from $x$ has
-a norm within $s$ of $|x|$. Hence
+kernel's space of features. Along a line in the direction $v$ features move at the speed
+$(\partial_v \partial_{v'} k)^{1/2}$ at $x = x'$, and this motion changes at the rate
+$(\partial_v^2 \partial_{v'}^2 k)^{1/2}$. Let $\Lambda$ and $Q$ be the largest of these
+two squares over $v$. They depend on $|x|$ only, and a point at the distance $s$ from
+$x$ has a norm within $s$ of $|x|$; with $\bar\Lambda(s)$, $\bar Q(s)$ the maxima over such
+norms, all $|x' - x| \le r$ obey
 
-$$\sup_{|x' - x| \le r} d_k(x, x') \le D(r) = \int_0^r \max_{|\rho - |x|| \le s}
-  \sqrt{\Lambda(\rho)}\,ds.$$
+$$|f(x') - f(x)| \le \int_0^r \min\Big(\|f\|_H \bar\Lambda(s)^{1/2},\;
+  |\nabla f(x)| + \|f\|_H \int_0^s \bar Q(s')^{1/2} ds'\Big)\,ds.$$
 
-The maximum is bounded cell by cell on a grid of norms, and the integral by an upper
-sum. Within a cell, $\Lambda$ is taken to exceed its ends by no more than twice what the
-curvature that its neighbours show allows: this, and rounding, are allowed for and not
+The second term, for smooth kernels, is what a penalty on the gradient makes small. The
+maxima are bounded cell by cell on a grid of norms, the integrals by upper sums. Within
+a cell, $\Lambda$ and $Q$ are taken to exceed their ends by no more than twice what the
+curvature that their neighbours show allows: this, and rounding, are allowed for and not
 proven.
 """
+
+from collections.abc import Iterator
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from widelimit._checks import check_count, check_positive, check_rows, finite_inputs
+from widelimit.kernels.inputs import has_kinks
 from widelimit.kernels.jacobian.block import Kind
 from widelimit.layers import AbstractLayer
-from widelimit.prediction.gradient_covariance import own_blocks
+from widelimit.prediction.gradient_covariance import own_bends, own_blocks
 from widelimit.prediction.predictor import KernelPredictor, new_inputs
 
 ROUNDING = 1e-12  # relative error of a kernel and of a sum over it
@@ -54,13 +60,14 @@ def certified_radius(
     threshold: float = 0.0,
     max_radius: float | None = None,
     cells: int = 1024,
+    curvature: bool = True,
 ) -> CertifiedRadius:
     r"""Radius of a ball in which a kernel predictor keeps its decision.
 
-    The largest $r$ with $\|f\|_H\,D(r) \le |f(x) - \text{threshold}|$ (see the module's
-    docstring); with several outputs, the least over the other outputs $j$ of that of
-    $f_{\max} - f_j$ and its own norm. All inputs of the ball count, not those of the
-    unit sphere alone.
+    The largest $r$ for which the bound above on $|f(x') - f(x)|$ stays within
+    $|f(x) - \text{threshold}|$; with several outputs, the least over the others $j$ of
+    that of $f_{\max} - f_j$ with its own norm and gradient. All inputs of the ball
+    count, not those of the unit sphere alone.
 
     Args:
         predictor: The function, such as `RobustFlow.predictor` gives.
@@ -68,6 +75,8 @@ def certified_radius(
         threshold: Where the decision of a single output changes.
         max_radius: Where to stop; the largest norm of `x` if `None`.
         cells: Cells of the grid of norms. More cost time and certify a little more.
+        curvature: Whether to use the second term, which takes fourth derivatives of the
+            kernel; kernels with kinks have none, and do without.
 
     Returns:
         Radii, margins and norms.
@@ -82,15 +91,14 @@ def certified_radius(
             f"`{caller}` needs `threshold=0` for several outputs, whose largest "
             f"decides. Got `threshold={threshold}`."
         )
-    margin, norm, allowance = _decision(predictor, rows, threshold)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        budget = np.where(margin > allowance, (margin - allowance) / norm, 0.0)
-    least = np.argmin(budget, axis=1)[:, None]
-    margin, norm, budget = (
-        np.take_along_axis(a, least, axis=1)[:, 0] for a in (margin, norm, budget)
+    table = _Table(
+        caller, predictor.network, rows, predictor.kind, max_radius, cells, curvature
     )
-    table = _Table(caller, predictor.network, rows, predictor.kind, max_radius, cells)
-    return CertifiedRadius(table.radii(budget), margin, norm, table.max_radius)
+    cases = _decisions(predictor, rows, threshold)
+    radii = np.stack([table.radii(*case) for case in cases])
+    least, all_rows = radii.argmin(axis=0), np.arange(len(rows))
+    margin, norm = (np.stack([c[i] for c in cases])[least, all_rows] for i in (0, 1))
+    return CertifiedRadius(radii[least, all_rows], margin, norm, table.max_radius)
 
 
 def feature_distance(
@@ -123,38 +131,52 @@ def feature_distance(
     rows = finite_inputs(caller, "x", x, "float64")
     check_rows(caller, "x", rows)
     check_positive(caller, "radius", radius)
-    return _Table(caller, network, rows, kind, radius, cells).distances()
+    return _Table(caller, network, rows, kind, radius, cells, False).distances()
 
 
-def _decision(
+Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _decisions(
     f: KernelPredictor, x: Float[np.ndarray, "m d"], threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Margins, norms, and what rounding may take of the margins, for each rival."""
+) -> list[Case]:
+    """For each rival: margins, norms, norms of gradients, and allowances."""
     features = x.shape[1]
     every = np.linalg.norm(np.concatenate([f.x, x]), axis=1)
     own = own_blocks("certified_radius", f.network, every, features, f.kind)
-    lengths = np.sqrt(np.maximum(own.value, 0))[:, None]
-    slopes = np.sqrt(own.largest)[: len(f.x), None]
-    sizes = lengths[: len(f.x)] * np.abs(f.weights[:, 0])
-    sizes = np.sum(sizes + slopes * np.linalg.norm(f.weights[:, 1:], axis=1), axis=0)
-    reach = lengths[len(f.x) :]
-    values = f(x).reshape(len(x), -1)
+    lengths, speeds = (np.sqrt(np.maximum(a, 0)) for a in (own.value, own.largest))
+    n = len(f.x)
+    sizes = np.linalg.norm(f.weights[:, 1:], axis=1) * speeds[:n, None]
+    sizes = np.sum(lengths[:n, None] * np.abs(f.weights[:, 0]) + sizes, axis=0)
+    there = f.at(x)
     squares = np.diagonal(f.gram)
+
+    def case(margin, gradient, square, size) -> Case:
+        norm = np.sqrt(np.maximum(square, 0.0) + ROUNDING * size**2)
+        slope = np.linalg.norm(gradient, axis=-1) + ROUNDING * size * speeds[n:]
+        return (
+            margin,
+            np.broadcast_to(norm, len(x)),
+            slope,
+            ROUNDING * size * lengths[n:],
+        )
+
     if f.single:
-        norm = np.sqrt(squares + ROUNDING * sizes**2)
-        margin = np.abs(values - threshold)
-        return margin, np.broadcast_to(norm, margin.shape), ROUNDING * sizes * reach
-    top = np.argmax(values, axis=1)
-    margin = values[np.arange(len(x)), top][:, None] - values
-    sums = sizes + sizes[top][:, None]
-    norm = squares + squares[top][:, None] - 2 * f.gram[top]
-    norm = np.sqrt(np.maximum(norm, 0.0) + ROUNDING * sums**2)
-    margin[np.arange(len(x)), top] = np.inf  # its own rival is none
-    return margin, norm, ROUNDING * sums * reach
+        margin = np.abs(there.values - threshold)
+        return [case(margin, there.gradients, squares[0], sizes[0])]
+    rows, top = np.arange(len(x)), np.argmax(there.values, axis=1)
+    value, gradient = there.values[rows, top], there.gradients[rows, top]
+    cases = []
+    for j in range(len(squares)):
+        margin = np.where(top == j, np.inf, value - there.values[:, j])
+        square = squares[j] + squares[top] - 2 * f.gram[top, j]
+        rest = gradient - there.gradients[:, j]
+        cases.append(case(margin, rest, square, sizes[j] + sizes[top]))
+    return cases
 
 
 class _Table:
-    """Bounds on the distance of features from some inputs, on a grid of radii."""
+    """Bounds on the motion of features away from some inputs, on a grid of radii."""
 
     def __init__(
         self,
@@ -164,6 +186,7 @@ class _Table:
         kind: Kind,
         max_radius: float | None,
         cells: int,
+        bends: bool,
     ):
         check_count(caller, "cells", cells, 8)
         self.norms = np.linalg.norm(x, axis=1)
@@ -176,45 +199,65 @@ class _Table:
         nodes = self.step * np.arange(cells + 1)
         own = own_blocks(caller, network, nodes, x.shape[1], kind)
         self.speed = np.sqrt(np.maximum(_over(own.along), _over(own.across)))
+        self.bend = None
+        if bends and not has_kinks(network):
+            self.bend = np.sqrt(_over(own_bends(network, nodes, x.shape[1], kind)))
         self.steps = int(np.ceil(self.max_radius / self.step))
 
     def distances(self) -> Float[np.ndarray, " m"]:
-        """D at the largest radius."""
-        found = []
-        for speeds, before in self._parts():
-            rest = self.max_radius - (self.steps - 1) * self.step
-            found.append(before[:, -2] + rest * speeds[:, -1])
+        """The first bound for a function of norm 1, at the largest radius."""
+        rest = self.max_radius - (self.steps - 1) * self.step
+        found = [
+            self.step * np.sum(speeds[:, :-1], axis=1) + rest * speeds[:, -1]
+            for part in self._parts()
+            for speeds in [self._largest(self.speed, part)]
+        ]
         return np.concatenate(found)
 
-    def radii(self, budget: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-        """The largest radii where D is within the budget."""
+    def radii(
+        self,
+        margin: Float[np.ndarray, " m"],
+        norm: Float[np.ndarray, " m"],
+        slope: Float[np.ndarray, " m"],
+        allowance: Float[np.ndarray, " m"],
+    ) -> Float[np.ndarray, " m"]:
+        """The largest radii where the bound is within the margin less an allowance."""
         found = []
-        for number, (speeds, before) in enumerate(self._parts()):
-            part = budget[number * ROWS :][: len(speeds), None]
-            done = np.sum(before[:, 1:] <= part, axis=1)  # whole steps
-            last = np.minimum(done, self.steps - 1)
-            rows = np.arange(len(speeds))
+        for part in self._parts():
+            size, start = norm[part, None], slope[part, None]
+            gain = size * self._largest(self.speed, part)  # over its length
+            if self.bend is not None:
+                bends = size * self._largest(self.bend, part) * self.step
+                turned = np.cumsum(bends, axis=1) - bends / 2
+                gain = np.minimum(gain, start + turned)
+            # Within a step both are convex, so that the lower chord is above them.
+            bound = np.cumsum(self.step * gain, axis=1)
+            budget = np.maximum(margin[part] - allowance[part], 0.0)[:, None]
+            done = np.sum(bound <= budget, axis=1)  # whole steps
+            rows, last = np.arange(len(done)), np.minimum(done, self.steps - 1)
+            before = np.where(done > 0, bound[rows, np.maximum(done - 1, 0)], 0.0)
             with np.errstate(divide="ignore", invalid="ignore"):
-                rest = (part[:, 0] - before[rows, done]) / speeds[rows, last]
-            rest = np.where(done == self.steps, 0.0, rest)
-            found.append(self.step * done + rest)
+                rest = (budget[:, 0] - before) / gain[rows, last]
+            found.append(self.step * done + np.where(done == self.steps, 0.0, rest))
         return np.minimum(np.concatenate(found), self.max_radius) * (1 - ROUNDING)
 
-    def _parts(self):
-        """Largest speeds in every step away from an input, and their integrals."""
-        cells = len(self.speed)
-        k = np.arange(1, self.steps + 1)
+    def _parts(self) -> Iterator[slice]:
         for start in range(0, len(self.norms), ROWS):
-            here = np.floor(self.norms[start : start + ROWS] / self.step).astype(int)
-            here = np.minimum(here, cells - 1)[:, None]
-            # After k steps, norms are within k cells of that where it began.
-            inner = self.speed[np.maximum(here - k, 0)]
-            outer = self.speed[np.minimum(here + k, cells - 1)]
-            speeds = np.maximum(np.maximum(inner, outer), self.speed[here])
-            speeds = np.maximum.accumulate(speeds, axis=1)
-            before = np.zeros((len(here), self.steps + 1))
-            np.cumsum(self.step * speeds, axis=1, out=before[:, 1:])
-            yield speeds, before
+            yield slice(start, start + ROWS)
+
+    def _largest(
+        self, table: Float[np.ndarray, " c"], part: slice
+    ) -> Float[np.ndarray, "m k"]:
+        """Maxima over the norms that can be met until the end of every step."""
+        cells = len(table)
+        k = np.arange(1, self.steps + 1)
+        here = np.floor(self.norms[part] / self.step).astype(int)
+        here = np.minimum(here, cells - 1)[:, None]
+        # After k steps, norms are within k cells of that where it began.
+        inner = table[np.maximum(here - k, 0)]
+        outer = table[np.minimum(here + k, cells - 1)]
+        largest = np.maximum(np.maximum(inner, outer), table[here])
+        return np.maximum.accumulate(largest, axis=1)
 
 
 def _over(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " c"]:
