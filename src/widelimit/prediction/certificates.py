@@ -6,8 +6,8 @@ kernel's space of features. Along a line in the direction $v$ features move at t
 $(\partial_v \partial_{v'} k)^{1/2}$ at $x = x'$, and this motion changes at the rate
 $(\partial_v^2 \partial_{v'}^2 k)^{1/2}$. Let $\Lambda$ and $Q$ be the largest of these
 two squares over $v$. They depend on $|x|$ only, and a point at the distance $s$ from
-$x$ has a norm within $s$ of $|x|$; with $\bar\Lambda(s)$, $\bar Q(s)$ the maxima over such
-norms, all $|x' - x| \le r$ obey
+$x$ has a norm within $s$ of $|x|$; with $\bar\Lambda(s)$, $\bar Q(s)$ the maxima over
+such norms, all $|x' - x| \le r$ obey
 
 $$|f(x') - f(x)| \le \int_0^r \min\Big(\|f\|_H \bar\Lambda(s)^{1/2},\;
   |\nabla f(x)| + \|f\|_H \int_0^s \bar Q(s')^{1/2} ds'\Big)\,ds.$$
@@ -76,7 +76,8 @@ def certified_radius(
         max_radius: Where to stop; the largest norm of `x` if `None`.
         cells: Cells of the grid of norms. More cost time and certify a little more.
         curvature: Whether to use the second term, which takes fourth derivatives of the
-            kernel; kernels with kinks have none, and do without.
+            kernel. It certifies several times more, and is compiled once per network,
+            for up to half a minute. Kernels with kinks do without.
 
     Returns:
         Radii, margins and norms.

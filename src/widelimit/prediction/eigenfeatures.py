@@ -13,7 +13,7 @@ from widelimit.prediction.predictor import PAIRS, Prediction, new_inputs, split
 def eigenfeatures(
     training: AbstractTraining,
     x: ArrayLike,
-    time: float = math.inf,
+    time: float | int = math.inf,
     *,
     gradients: bool = True,
 ) -> Prediction:

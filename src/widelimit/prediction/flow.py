@@ -170,7 +170,7 @@ class AbstractTraining(eqx.Module):
             initial.values + found.values, initial.gradients + found.gradients
         )
 
-    def predictor(self, time: float = math.inf) -> KernelPredictor:
+    def predictor(self, time: float | int = math.inf) -> KernelPredictor:
         """What training adds by some time, as a function of the kernel.
 
         It is the whole trained function where training starts from zero.
@@ -195,7 +195,7 @@ class AbstractTraining(eqx.Module):
             single=self.single,
         )
 
-    def growth(self, caller: str, time: float) -> Float[np.ndarray, " r"]:
+    def growth(self, caller: str, time: float | int) -> Float[np.ndarray, " r"]:
         """What stands for the inverse of each eigenvalue at some time.
 
         Args:

@@ -85,7 +85,7 @@ def initial_stability(
 def trained_stability(
     training: AbstractTraining,
     x: ArrayLike,
-    time: float = math.inf,
+    time: float | int = math.inf,
     *,
     radius: float = 1.0,
     random_start: bool = False,
@@ -183,7 +183,7 @@ def _ball(d: int, radius: float) -> float:
 
 
 def _gradient_covariances(
-    training: AbstractTraining, x: Float[np.ndarray, "m d"], time: float
+    training: AbstractTraining, x: Float[np.ndarray, "m d"], time: float | int
 ) -> Float[np.ndarray, "m d d"]:
     """Of the gradients at some inputs, over random starts."""
     grown = training.growth("trained_stability", time)
