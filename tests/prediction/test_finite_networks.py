@@ -49,11 +49,11 @@ def test_a_wide_network_follows_the_limit(getkey):
     found = descent.at(new, STEPS, initial=before[1])
     moved = np.abs(found.values - before[1].values).max()
     assert moved > 0.5
-    np.testing.assert_allclose(after.values, found.values, atol=0.1 * moved)
-    np.testing.assert_allclose(after.gradients, found.gradients, atol=0.15 * moved)
+    np.testing.assert_allclose(after.values, found.values, atol=0.03)
+    np.testing.assert_allclose(after.gradients, found.gradients, atol=0.3)
     expected = descent.loss(np.arange(STEPS))
     np.testing.assert_allclose(losses, expected, rtol=0.15, atol=0.01)
     stability = trained_stability(descent, new, STEPS, initial=before[1])
     angle = 2 / np.pi * D / (D + 1)  # mean |cos| in the plane, mean of the radius
     finite = angle * np.linalg.norm(after.gradients, axis=1)
-    np.testing.assert_allclose(stability, finite, rtol=0.1, atol=0.05)
+    np.testing.assert_allclose(stability, finite, atol=0.1)

@@ -1,5 +1,7 @@
 """The Gaussian process of a wide network, given values and derivatives at inputs."""
 
+from typing import Literal
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -8,7 +10,6 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from widelimit._checks import check_count, check_finite, check_rows, finite_inputs
 from widelimit.kernels import jacobian_kernel
-from widelimit.kernels.jacobian.block_operator import Part
 from widelimit.layers import AbstractLayer
 from widelimit.prediction.decomposition import (
     eigen,
@@ -82,7 +83,7 @@ class Posterior(eqx.Module):
 
     network: AbstractLayer = eqx.field(static=True)
     x: Float[np.ndarray, "n d"]
-    part: Part = eqx.field(static=True)
+    part: Literal["both", "value"] = eqx.field(static=True)
     observed: np.ndarray
     noise: Float[np.ndarray, " k"]
     factor: Float[np.ndarray, "k k"]
