@@ -20,6 +20,7 @@ PAGES = [
     pytest.param("docs/kernels.md", marks=SLOW),
     pytest.param("docs/layers.md", marks=SLOW),
     pytest.param("docs/prediction.md", marks=SLOW),
+    pytest.param("docs/solvers.md", marks=SLOW),
     pytest.param("docs/spectrum.md", marks=SLOW),
 ]
 

@@ -5,7 +5,7 @@ Subpackages load on first use, so `import widelimit` is quick:
 - `activations`, `layers`, `networks`: describe a network once.
 - `kernels`: of infinitely wide networks, and of finite ones.
 - `datasets`: images, UCI tables and synthetic inputs, prepared for the theory.
-- `prediction`: what training converges to, with kernels.
+- `prediction`: what training converges to, with kernels, and systems of them solved.
 - `training`: many seeds of one network in one compiled program.
 - `measures`: perturbation stability, lazy ratio, accuracy.
 - `bounds`: the theorems, as functions that name their assumptions.

@@ -6,7 +6,7 @@ import pytest
 
 from widelimit.activations import GELU, Erf
 from widelimit.kernels import limit_kernels
-from widelimit.networks import kim2023_mlp
+from widelimit.networks import kim2023_network
 from widelimit.prediction import (
     certified_radius,
     feature_distance,
@@ -18,8 +18,8 @@ from widelimit.prediction.gradient_covariance import own_bends, own_blocks
 
 N, D, STARTS = 8, 2, 40
 NETS = {
-    "erf": kim2023_mlp(depth=2, width=3, activation=Erf()),
-    "gelu": kim2023_mlp(depth=1, width=3, activation=GELU()),
+    "erf": kim2023_network(depth=2, width=3, activation=Erf()),
+    "gelu": kim2023_network(depth=1, width=3, activation=GELU()),
 }
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(N, D))

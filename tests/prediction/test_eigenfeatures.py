@@ -6,11 +6,11 @@ import pytest
 from erf_kernels import jacobian_matrix
 
 from widelimit.activations import Erf
-from widelimit.networks import kim2023_mlp
+from widelimit.networks import kim2023_network
 from widelimit.prediction import eigenfeatures, robust_flow
 
 N, D, LAM, KAPPA, DEPTH = 5, 2, 0.3, 0.7, 2
-NET = kim2023_mlp(depth=DEPTH, width=3, activation=Erf(), kappa=KAPPA)
+NET = kim2023_network(depth=DEPTH, width=3, activation=Erf(), kappa=KAPPA)
 RNG = np.random.default_rng(0)
 X, NEW = RNG.normal(size=(2, N, D))
 Y = RNG.normal(size=N)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from widelimit.activations import Erf
-from widelimit.networks import kim2023_mlp
+from widelimit.networks import kim2023_network
 from widelimit.prediction import function_at, robust_flow, trained_stability
 
 N, D, LAM, WIDTH, STEPS = 5, 2, 0.1, 1024, 300
@@ -19,7 +19,7 @@ def test_a_wide_network_follows_the_limit(getkey):
         a / np.linalg.norm(a, axis=1)[:, None] for a in rng.normal(size=(2, N, D))
     )
     y = np.where(x[:, 0] > 0, 1.0, -1.0)
-    net = kim2023_mlp(depth=2, width=WIDTH, activation=Erf(), kappa=0.1)
+    net = kim2023_network(depth=2, width=WIDTH, activation=Erf(), kappa=0.1)
     start = net.init(getkey(), (D,))
 
     def f(params, row):

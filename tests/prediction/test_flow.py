@@ -9,11 +9,11 @@ from scipy.integrate import solve_ivp
 from oracles import unchecked
 from widelimit.activations import Erf, ReLU
 from widelimit.kernels import jacobian_kernel
-from widelimit.networks import kim2023_mlp
+from widelimit.networks import kim2023_network
 from widelimit.prediction import Prediction, function_at, robust_flow
 
 N, D, LAM, KAPPA, DEPTH = 5, 2, 0.3, 0.7, 2  # as many inputs everywhere: one program
-NET = kim2023_mlp(depth=DEPTH, width=3, activation=Erf(), kappa=KAPPA)
+NET = kim2023_network(depth=DEPTH, width=3, activation=Erf(), kappa=KAPPA)
 RNG = np.random.default_rng(0)
 X, NEW = RNG.normal(size=(N, D)), RNG.normal(size=(N, D))
 Y = RNG.normal(size=(N, 2))
@@ -191,7 +191,7 @@ def test_singular_systems_have_finite_times_only():
         ({"ridge": -1.0}, "`ridge >= 0`. Got `ridge=-1.0`"),
         ({"x": X[:, 0]}, r"Got `x.shape=\(5,\)`"),
         (
-            {"network": kim2023_mlp(depth=1, width=2, activation=ReLU())},
+            {"network": kim2023_network(depth=1, width=2, activation=ReLU())},
             "needs smooth activations",
         ),
         (

@@ -7,11 +7,11 @@ from erf_kernels import jacobian_matrix
 
 from oracles import assert_mean_matches, unchecked
 from widelimit.activations import Erf
-from widelimit.networks import kim2023_mlp
+from widelimit.networks import kim2023_network
 from widelimit.prediction import gaussian_posterior, prior
 
 N, D, KAPPA, DEPTH = 5, 2, 0.7, 2
-NET = kim2023_mlp(depth=DEPTH, width=3, activation=Erf(), kappa=KAPPA)
+NET = kim2023_network(depth=DEPTH, width=3, activation=Erf(), kappa=KAPPA)
 RNG = np.random.default_rng(0)
 X, Z, NEW = RNG.normal(size=(3, N, D))
 Y, G = RNG.normal(size=N), RNG.normal(size=(N, D))

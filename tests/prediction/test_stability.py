@@ -8,7 +8,7 @@ import scipy.special
 
 from oracles import assert_mean_matches
 from widelimit.activations import Erf
-from widelimit.networks import kim2023_mlp, mlp
+from widelimit.networks import kim2023_network, mlp
 from widelimit.prediction import (
     Prediction,
     initial_stability,
@@ -19,7 +19,7 @@ from widelimit.prediction import (
 from widelimit.prediction.stability import mean_norm
 
 N, D, EPS = 5, 2, 0.3
-NET = kim2023_mlp(depth=2, width=3, activation=Erf(), kappa=0.7)
+NET = kim2023_network(depth=2, width=3, activation=Erf(), kappa=0.7)
 RNG = np.random.default_rng(0)
 X, NEW = RNG.normal(size=(2, N, D))
 Y = RNG.normal(size=N)
@@ -56,7 +56,7 @@ def test_wide_networks_at_initialisation_have_it():
             h = scipy.special.erf(u) / unit
             slope = 2 / np.pi**0.5 * np.exp(-(u**2)) / unit * (slope @ w)
         changes.append(slope @ rng.normal(size=(width, outputs)) / width**0.5)
-    net = kim2023_mlp(depth=2, width=width, activation=Erf(), outputs=outputs)
+    net = kim2023_network(depth=2, width=width, activation=Erf(), outputs=outputs)
     found = initial_stability(net, x, radius=EPS)
     norms = np.linalg.norm(changes, axis=-1)
     assert_mean_matches(norms, found, bias=0.5 / width * found)

@@ -5,7 +5,7 @@ from widelimit.networks.du2019 import (
     du2019_fully_connected,
     du2019_resnet,
 )
-from widelimit.networks.kim2023 import kim2023_mlp
+from widelimit.networks.kim2023 import kim2023_network
 from widelimit.networks.mlp import mlp
 from widelimit.networks.zhu2022 import INITIALIZATIONS, zhu2022_network
 
@@ -14,7 +14,7 @@ __all__ = [
     "du2019_conv_resnet",
     "du2019_fully_connected",
     "du2019_resnet",
-    "kim2023_mlp",
+    "kim2023_network",
     "mlp",
     "zhu2022_network",
 ]

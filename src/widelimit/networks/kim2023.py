@@ -5,7 +5,7 @@ from widelimit.activations import GELU, AbstractActivation
 from widelimit.layers import Activation, Dense, Parameterization, Sequential
 
 
-def kim2023_mlp(
+def kim2023_network(
     *,
     depth: int,
     width: int,
@@ -40,7 +40,7 @@ def kim2023_mlp(
     References:
         Kim & Yang (2023), https://arxiv.org/abs/2312.03386
     """
-    caller = "kim2023_mlp"
+    caller = "kim2023_network"
     check_count(caller, "depth", depth, 1)
     check_positive(caller, "kappa", kappa)
     ntk = Parameterization.NTK

@@ -15,9 +15,9 @@ from widelimit.prediction.posterior import (
     prior,
 )
 from widelimit.prediction.predictor import KernelPredictor, Prediction
-from widelimit.prediction.stability import initial_stability, trained_stability
 from widelimit.prediction.solution import NotSolvedError, Solution, Status
 from widelimit.prediction.solve import solve_kernel
+from widelimit.prediction.stability import initial_stability, trained_stability
 
 __all__ = [
     "CertifiedRadius",

@@ -339,7 +339,7 @@ def robust_flow(
 
     Args:
         network: Description of a fully-connected network of smooth activations, such
-            as `networks.kim2023_mlp`.
+            as `networks.kim2023_network`.
         x: Training inputs, one per row.
         y: Targets: one number per input, or one row for several outputs, which train
             without seeing each other. Classes as +1 and -1.
@@ -357,9 +357,9 @@ def robust_flow(
 
     Example:
         >>> import numpy as np
-        >>> from widelimit.networks import kim2023_mlp
+        >>> from widelimit.networks import kim2023_network
         >>> x = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, -0.8]])
-        >>> net = kim2023_mlp(depth=4, width=1)
+        >>> net = kim2023_network(depth=4, width=1)
         >>> flow = robust_flow(net, x, np.array([1.0, -1.0, 1.0]), regularization=0.1)
         >>> np.round(flow.at(x).values, 6) + 0.0
         array([ 1., -1.,  1.])
