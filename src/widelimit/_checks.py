@@ -75,6 +75,8 @@ def finite_inputs(caller: str, name: str, x: Any, dtype: str) -> np.ndarray:
         raise ValueError(
             f"`{caller}` needs `{name}` with rows of one length. Got rows that differ."
         ) from error
+    if array.ndim == 0 and array.dtype.kind not in "fiub":
+        raise ValueError(f"`{caller}` needs an array as `{name}`. Got `{name}={x!r}`.")
     if array.ndim < 2 or array.size == 0:
         raise ValueError(
             f"`{caller}` needs `{name}` with one input per row, at least one row and "

@@ -389,7 +389,8 @@ def accuracy(
     if out is None and precision is None and only is None:
         out = Path("accuracy.md")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)  # before minutes of work
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("a").close()  # before minutes of work
     table = accuracy_table(precision=precision, only=only, progress=show)
     if out is not None:
         out.write_text(page(table), encoding="utf-8")

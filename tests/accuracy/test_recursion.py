@@ -96,8 +96,12 @@ def test_disturbed_states():
     assert abs(moved.cross.slope / state.cross.slope - 1 + 1e-6) < 1e-20
     # 1 - cos is half the square of the angle.
     assert abs(gap(moved) / gap(state) - (1 - 1e-6) ** 2) < 1e-15
-    flat = recursion.disturb(state, 1e-6, lambda: 1.0, by_angle=False)
-    assert abs(flat.cross.value / state.cross.value - 1 - 1e-6) < 1e-20
+    draws = iter([0.0] * 6 + [-1.0, 0.0])
+    flat = recursion.disturb(state, 1e-6, lambda: next(draws), by_angle=False)
+    assert abs(flat.cross.value / state.cross.value - 1 + 1e-6) < 1e-20
+    draws = iter([0.0] * 6 + [1.0, 0.0])  # above 1 as a correlation, and sent back
+    flat = recursion.disturb(state, 1e-6, lambda: next(draws), by_angle=False)
+    assert abs(gap(flat) - (1e-6 - gap(state) * (1 + 1e-6))) < 1e-21
 
 
 def test_every_network_has_its_inputs_and_depths():

@@ -248,3 +248,19 @@ def test_covariances_just_above_the_diagonal(p):
 def test_custom_functions_must_be_elementwise_and_traceable(function, message):
     with pytest.raises(ValueError, match=message):
         Custom(function)
+
+
+def test_a_dual_without_second_moments_does_not_converge():
+    """E exp(0.3 z^2) has a mean with c = 0.3, but no mean square."""
+    phi, one = Custom(lambda z: jnp.exp(0.3 * z**2)), jnp.float64(1.0)
+    with pytest.raises(ValueError, match=r"Got an estimated relative error of .* at "):
+        check_quadrature(phi, jnp.float64(0.3), one, one)
+
+
+@pytest.mark.parametrize("phi", [ReLU(), GELU(), Tanh()], ids=str)
+def test_moments_may_be_plain_numbers(phi):
+    with unchecked():
+        found = phi.dual_derivative(0.3, 1.0, 1.2), phi.quadrature_error(0.3, 1.0, 1.2)
+    moments = map(jnp.float64, (0.3, 1.0, 1.2))
+    np.testing.assert_allclose(found[0], phi.dual_derivative(*moments), rtol=1e-6)
+    assert np.all(np.isfinite(found[1]))

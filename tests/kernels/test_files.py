@@ -46,6 +46,7 @@ def here(tmp_path, monkeypatch):
     np.savetxt("y.csv", y, delimiter=",")
     (tmp_path / "words.csv").write_text("a,b\n1,2\n3,four\n")
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 nothing")
+    (tmp_path / "text.npy").write_text("1 2 3")
     (tmp_path / "x.txt").write_text("1 2 3")
     return x, y
 
@@ -146,6 +147,10 @@ def test_images_are_flattened_if_asked(here, capsys):
         ({"--x1": "both.npz:z"}, "holds x, y. Write FILE.npz:KEY"),
         ({"--x1": "objects.npz"}, "numbers in objects.npz. Got: "),
         ({"--x1": "broken.npz"}, "numbers in broken.npz. Got: "),
+        (
+            {"--x1": "text.npy"},
+            "numbers in text.npy. Got: the file is not one of NumPy",
+        ),
         ({"--x1": "words.csv"}, "numbers in words.csv. Got: 'four' in line 3"),
         ({"--x1": "nan.npy"}, "finite numbers in nan.npy. Got nan in row 3, column 2"),
         ({"--x2": "nan.npy"}, "finite numbers in nan.npy. Got nan in row 3, column 2"),

@@ -318,7 +318,10 @@ def test_a_seed_that_diverges_keeps_its_last_finite_state(getkey):
         ({"y": Y[:, None]}, r"in a vector. Got.*`y.shape=\(4, 1\)`"),
         ({"x": np.where(X > 0.5, np.nan, X)}, "finite numbers in `x`. Got nan"),
         ({"y": np.array([1, 2, np.inf, 0.0])}, r"in `y`. Got inf at index \(2,\)"),
-        ({"lambda_0": 10.1}, "`0 <= step_size .* < 2`.*=0.2` and `lambda_0=10.1`"),
+        (
+            {"lambda_0": 10.1},
+            "`lambda_0 >= 0` and `step_size .* < 2`.*=0.2` and `lambda_0=10.1`",
+        ),
         ({"lambda_0": -0.1}, "`lambda_0=-0.1`"),
         ({"lambda_0": float("nan")}, "`lambda_0=nan`"),
         ({"population": np.eye(3)}, r"Got shape \(3, 3\) and 4 rows"),

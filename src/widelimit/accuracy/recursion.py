@@ -181,13 +181,15 @@ def disturb(s: State, unit: float, draw: Callable[[], float], by_angle: bool) ->
         Jet(shake(k.value), shake(k.slope)) for k in (s.first, s.second, s.ntk)
     )
     cross = shake(s.cross.value)
+    side = 1 if cross > 0 else -1
     before = mpmath.sqrt(s.first.value * s.second.value)
+    most = mpmath.sqrt(first.value * second.value)
     if by_angle and before:
-        side = 1 if s.cross.value > 0 else -1
         distance = (before - abs(s.cross.value)) / before  # 1 - cos, below at most 0
         angle = 2 * mpmath.asin(mpmath.sqrt(max(distance, mpmath.mpf(0)) / 2))
-        after = mpmath.sqrt(first.value * second.value)
-        cross = side * after * mpmath.cos(shake(angle))
+        cross = side * most * mpmath.cos(shake(angle))
+    elif abs(cross) > most:  # no pair has such moments: as far on the other side
+        cross = side * (2 * most - abs(cross))
     moved = Jet(cross, shake(s.cross.slope))
     return s._replace(cross=moved, first=first, second=second, ntk=ntk)
 

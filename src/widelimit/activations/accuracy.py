@@ -17,7 +17,8 @@ def check_quadrature(
 ) -> None:
     r"""Raise unless `activation.dual` has converged at all these moments.
 
-    The estimate of `quadrature_error` is compared with $\sqrt{E\phi(u)^2 E\phi(v)^2}$.
+    The estimate of `quadrature_error` is compared with $\sqrt{E\phi(u)^2 E\phi(v)^2}$,
+    for the pairs and for each variance alone: without a second moment there is no dual.
     It is the error of a cheaper rule, so that a converged dual is far better than its
     estimate says. Call it outside `jit`.
 
@@ -31,6 +32,9 @@ def check_quadrature(
     Raises:
         ValueError: If the estimate exceeds the tolerance somewhere, or is not a number.
     """
+    for own in (p, q):
+        if own is not c:  # the mean square, whose series converges last
+            check_quadrature(activation, own, own, own, tolerance=tolerance)
     error = np.asarray(relative_quadrature_error(activation, c, p, q))
     bad = ~(error <= tolerance)
     if bad.any():

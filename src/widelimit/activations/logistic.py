@@ -44,7 +44,7 @@ class AbstractLogistic(AbstractActivation):
         return _mix(self, "component_derivative", None, c, p, q, height)
 
     def quadrature_error(self, c: Pairs, p: Pairs, q: Pairs) -> Pairs:
-        fewer = logistic_mixture.NODES[c.dtype.name] - 2
+        fewer = logistic_mixture.NODES[jnp.asarray(c).dtype.name] - 2
         less = _mix(self, "component", fewer, c, p, q, None)
         return jnp.abs(self.dual(c, p, q) - less)
 

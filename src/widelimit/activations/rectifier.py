@@ -86,6 +86,7 @@ class AbstractRectifier(AbstractActivation):
         return (1 - self.slope) * root
 
     def mean_derivative(self, q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        q = jnp.asarray(q)
         return jnp.where(q > 0, (1 + self.slope) / 2, self.slope).astype(q.dtype)
 
     @property

@@ -88,9 +88,16 @@ def write_kernel_file(
             f"`write_kernel_file` needs two files with the same number of features. "
             f"Got {rows.shape[1]} in {x1} and {others.shape[1]} in {x2}."
         )
-    arrays = _kernels(kind, network, rows, others, memory)
     part = out.with_name(f".{out.name}.{os.getpid()}.npz")
     try:
+        part.touch()  # before minutes of work
+    except OSError as error:
+        raise ValueError(
+            f"`write_kernel_file` needs a folder to write in. Got `out={out}`: "
+            f"{error.strerror}."
+        ) from error
+    try:
+        arrays = _kernels(kind, network, rows, others, memory)
         np.savez(part, **arrays)
         part.replace(out)  # never half a file under its name
     finally:
@@ -174,6 +181,9 @@ def read_rows(path: Path) -> np.ndarray:
         if file.suffix == ".csv":
             return _read_csv(file)
         with file.open("rb") as handle:
+            if not handle.read(6).startswith((b"\x93NUMPY", b"PK")):
+                raise ValueError("the file is not one of NumPy's")
+            handle.seek(0)
             loaded = np.load(handle, allow_pickle=False)
             if file.suffix == ".npy":
                 return loaded

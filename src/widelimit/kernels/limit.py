@@ -53,7 +53,8 @@ def limit_kernels(
 
     The work is divided into tiles, and each tile's rows over the devices of JAX.
     Without `x2` only tiles on and above the diagonal are computed, and the result is
-    symmetric to the last bit. Rows that are (nearly) parallel lose no digits.
+    symmetric to the last bit. Rows that are (nearly) parallel lose no digits. Kernels
+    below the range of floats become zero.
 
     Args:
         network: Description of the network; its widths play no role but for direct and
@@ -209,11 +210,12 @@ def _check_range(caller: str, kernel: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(kernel))
     if len(bad):
         i, j = bad[0][:2]
+        wider = ", or take `dtype='float64'`" if kernel.dtype == np.float32 else ""
         raise ValueError(
             f"`{caller}` needs inputs and variances of weights whose kernels, and for "
             f"smooth activations their squares, are in the range of {kernel.dtype}. "
             f"Got {kernel[tuple(bad[0])]} for row {i} of `x1` and row {j} of `x2`. "
-            "Scale them down, or take `dtype='float64'`."
+            f"Scale them down{wider}."
         )
 
 
@@ -241,8 +243,8 @@ def _tile_side(
     if least > budget:
         raise ValueError(
             f"`{caller}` needs at least {least / GIB:.3g} GiB for one pair of "
-            f"inputs of shape {shape}. Got `memory={memory}`. Give more, or reduce "
-            "the inputs' positions first."
+            f"inputs of shape {shape}. Got `memory={memory}`. Give more"
+            f"{', or reduce the positions first' if len(shape) > 1 else ''}."
         )
     pairs = min(budget / (TEMPORARIES * bytes_of_pair), max(TILE / bytes_of_pair, 1))
     side = 2 ** int(math.log2(max(math.sqrt(pairs), 1)))

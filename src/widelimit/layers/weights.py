@@ -26,6 +26,13 @@ class Parameterization(enum.StrEnum):
     DIRECT = "direct"
     """Weights start with standard deviation `weight_std`, whatever the fan-in."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(
+            f"`parameterization` needs to be one of {[str(v) for v in cls]}. Got "
+            f"{value!r}."
+        )
+
 
 class AbstractWeights(AbstractLayer):
     r"""A layer $y = s\,(c\,W x + b)$ of independent weights, dense or shared.

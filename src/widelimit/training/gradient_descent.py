@@ -181,8 +181,9 @@ def _check(
         )
     if lambda_0 is not None and not 0 <= step_size * lambda_0 < 2:
         raise ValueError(
-            f"`{caller}` needs `0 <= step_size * lambda_0 < 2`. Got `step_size="
-            f"{step_size}` and `lambda_0={lambda_0}`. Take a smaller step."
+            f"`{caller}` needs `lambda_0 >= 0` and `step_size * lambda_0 < 2`. Got "
+            f"`step_size={step_size}` and `lambda_0={lambda_0}`. Give the smallest "
+            "eigenvalue of a Gram matrix, and take a smaller step."
         )
     if population is not None and population.shape != (len(x), len(x)):
         raise ValueError(
