@@ -11,7 +11,7 @@ from widelimit.accuracy.real import Real
 THRESHOLDS = {"float64": 1e-12, "float32": 1e-5}
 """The promise: relative errors outside the singular sets."""
 
-OUT_OF_RANGE = "values beyond the normal numbers of the precision"
+OUT_OF_RANGE = "values, or the covariances behind them, that are no normal numbers"
 INFINITE = "where the derivative is infinite or does not exist"
 
 

@@ -135,9 +135,12 @@ def _change(moved: Real, truth: Real, scale: Real) -> float:
 
 def _compare(network, precision, point, row, s: State, lost) -> list[Comparison]:
     columns = zip(KERNELS, row, _numbers(s), s.scales, strict=True)
+    covariances = (s.cross.value, s.first.value, s.second.value)
+    singular_ones = (singular_value(v, precision) for v in covariances)
+    beyond = next(filter(None, singular_ones), None)
     found = []
     for k, (quantity, value, truth, scale) in enumerate(columns):
-        singular = singular_value(truth, precision)
+        singular = singular_value(truth, precision) or beyond
         if lost[k] > THRESHOLDS[precision] / 10:
             singular = singular or ROUNDING
         error = relative_error(float(value), truth, scale)
