@@ -52,7 +52,13 @@ def _above(known, noise):
 
 def angle(m: Blurred) -> Float[Array, "..."]:
     r"""$\alpha = 2\pi$ times the dual of the step, and $\partial_c$ of `ramp`."""
-    return arctan2(m.H, -m.c)
+    return jnp.where(m.c > 0, math.pi - _acute(m), _acute(m))
+
+
+def _acute(m: Blurred) -> Float[Array, "..."]:
+    # Of the line through v, in one form for all, so that it is computed only once. No
+    # `abs`, whose derivative at zero is zero.
+    return arctan2(m.H, jnp.where(m.c > 0, m.c, -m.c))
 
 
 def centred_angle(m: Blurred) -> Float[Array, "..."]:
@@ -73,12 +79,25 @@ def ramp(m: Blurred) -> Float[Array, "..."]:
     Returns:
         The scaled dual.
     """
-    near = (m.c < 0) & (m.H < -SMALL * m.c)
-    t = jnp.where(near, m.H, 0.0) / jnp.where(near, -m.c, 1.0)
-    series = jnp.zeros_like(t)
+    return bend(m) + math.pi * jnp.maximum(m.c, 0.0)
+
+
+def bend(m: Blurred) -> Float[Array, "..."]:
+    r"""$H - \theta |c|$ with $\theta$ the acute angle: `ramp` of opposite inputs.
+
+    Args:
+        m: Blurred moments.
+
+    Returns:
+        The difference; near zero as a series.
+    """
+    c = jnp.abs(m.c)
+    near = m.H < SMALL * c
+    t = jnp.where(near, m.H, 0.0) / jnp.where(near, c, 1.0)
+    square, series = t * t, jnp.zeros_like(t)
     for a in reversed(SERIES):
-        series = series * t * t + a
-    return jnp.where(near, m.H * t * t * series, m.H + angle(m) * m.c)
+        series = series * square + a
+    return jnp.where(near, m.H * square * series, m.H - _acute(m) * c)
 
 
 @ramp.defjvp

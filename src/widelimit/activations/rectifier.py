@@ -15,6 +15,7 @@ from widelimit.activations.orthant import (
     TAU,
     Blurred,
     angle,
+    bend,
     centred_angle,
     centred_ramp,
     ramp,
@@ -70,13 +71,13 @@ class AbstractRectifier(AbstractActivation):
         c, p, q, height = map(jax.lax.stop_gradient, (c, p, q, height))
         a, size = self.slope, jnp.sqrt(p) * jnp.sqrt(q)
         one = jnp.where(size > 0, size, 1.0)
-        sine, cosine = height_of(c, p, q, height) / one, jnp.abs(c) / one
-        unit = jnp.ones_like(size)
-        bend = (1 - a) ** 2 / TAU * ramp(Blurred(-cosine, unit, unit, sine))
+        m = Blurred(c, p, q, height_of(c, p, q, height))
+        sine, cosine = m.H / one, jnp.abs(c) / one
+        bent = (1 - a) ** 2 / TAU * (bend(m) / one)
         versine = sine * sine / (1 + cosine)
         total = 1 + a * a  # twice E phi(u)^2 / p
-        short = total / 2 * versine - bend  # as c > 0 says
-        away = (1 + a) ** 2 / 2 - a * versine - bend  # as c < 0 says
+        short = total / 2 * versine - bent  # as c > 0 says
+        away = (1 + a) ** 2 / 2 - a * versine - bent  # as c < 0 says
         less = jnp.maximum(jnp.where(c > 0, short, away), 0.0)
         new = size * jnp.sqrt(less * jnp.maximum(total - less, 0.0))
         return jnp.where(size > 0, new, 0.0)
