@@ -31,7 +31,7 @@ CORE = {
     "networks": BASE | {"activations", "layers"},
     "measures": BASE | {"activations", "layers", "losses"},
     "kernels": BASE | {"activations", "layers", "networks"},
-    "prediction": BASE | {"activations", "layers", "networks", "kernels"},
+    "prediction": BASE | {"activations", "layers", "networks", "kernels", "measures"},
     "training": BASE | {"activations", "layers", "losses", "kernels"},
 }
 # The shells, which nothing below imports.

@@ -165,7 +165,7 @@ def test_abstract_classes_are_no_kinds():
         ('{"kind": "Dense", "features": 0}', "`Dense` needs `features >= 1`"),
         (
             '{"kind": "Dense", "features": 3, "parameterization": "mup"}',
-            "'mup' is not a valid Parameterization",
+            "`parameterization` needs to be one of .*. Got 'mup'",
         ),
         ('{"kind": "ReLU"}', "description of a `Dense`. Got a `ReLU`"),
         ("[1]", "description of a `Dense`. Got a `tuple`"),

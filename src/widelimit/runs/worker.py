@@ -8,9 +8,11 @@ Whatever else is printed goes to standard error. It ends when its input does, so
 outlives the process that started it by no more than an instant.
 """
 
+import io
 import json
 import os
 import queue
+import sys
 import threading
 import traceback
 from typing import Any, TextIO
@@ -64,6 +66,8 @@ def _take_streams() -> tuple[TextIO, TextIO]:
     os.dup2(empty, 0)
     os.dup2(2, 1)
     os.close(empty)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # nothing printed waits for the end
     return os.fdopen(tasks, encoding="ascii"), os.fdopen(
         messages, "w", encoding="ascii"
     )
