@@ -84,6 +84,11 @@ def _height_jvp(primals, tangents):
     return h, jnp.where(h > 0, slope, 0.0)
 
 
+def ratio(x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "*#s"]:
+    r"""$x / y$ where $y > 0$, else zero; its derivatives at $y = 0$ are finite."""
+    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), 0.0)
+
+
 def squared(height):
     """The gap of a known height; `None` if it is not known."""
     return None if height is None else height * height

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit.activations.arctangent import arctan2
-from widelimit.activations.moments import gap
+from widelimit.activations.moments import gap, ratio
 
 TAU = 2 * math.pi
 SMALL = 0.3  # below it the series, above it the difference of t and atan(t)
@@ -105,7 +105,7 @@ def _ramp_jvp(primals, tangents):
     # Price: the derivatives by p and q are means of a point mass at zero and the ramp.
     (m,), (d,) = primals, tangents
     by_c, H = polar(angle, m)
-    return ramp(m), by_c * d.c + _ratio(H, 2 * m.P) * d.P + _ratio(H, 2 * m.Q) * d.Q
+    return ramp(m), by_c * d.c + ratio(H, 2 * m.P) * d.P + ratio(H, 2 * m.Q) * d.Q
 
 
 @jax.custom_jvp
@@ -125,7 +125,7 @@ def centred_ramp(m: Blurred) -> Float[Array, "..."]:
 def _centred_ramp_jvp(primals, tangents):
     (m,), (d,) = primals, tangents
     by_c, H = polar(centred_angle, m)
-    slope = by_c * d.c + _ratio(H, 2 * m.P) * d.P + _ratio(H, 2 * m.Q) * d.Q
+    slope = by_c * d.c + ratio(H, 2 * m.P) * d.P + ratio(H, 2 * m.Q) * d.Q
     return centred_ramp(m), slope
 
 
@@ -154,14 +154,10 @@ def polar(function, m: Blurred) -> tuple[Float[Array, "..."], Float[Array, "..."
 @polar.defjvp
 def _polar_jvp(function, primals, tangents):
     (m,), (d,) = primals, tangents
-    growth = 0.5 * (_ratio(d.P, m.P) + _ratio(d.Q, m.Q))
+    growth = 0.5 * (ratio(d.P, m.P) + ratio(d.Q, m.Q))
     apart = m.H > jnp.finfo(m.H.dtype).eps * (jnp.sqrt(m.P) * jnp.sqrt(m.Q))
     turn = jnp.where(apart, (d.c - m.c * growth) / jnp.where(apart, m.H, 1.0), 0.0)
     return polar(function, m), (turn, m.H * growth - m.c * turn)
-
-
-def _ratio(x, y):
-    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), 0.0)
 
 
 @jax.custom_jvp

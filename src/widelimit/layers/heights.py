@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from widelimit.layers.moments import Moments, _ratio
+from widelimit.activations.moments import ratio
+from widelimit.layers.moments import Moments
 from widelimit.layers.windows import Windows
 
 
@@ -29,7 +30,7 @@ def height_of_products(
         The height; its error is that of an angle to the last digit.
     """
     p = functools.reduce(jnp.add, (a * a for a, _ in parts))
-    slope = _ratio(c, p)
+    slope = ratio(c, p)
     rest = functools.reduce(jnp.add, (jnp.square(b - slope * a) for a, b in parts))
     return jnp.sqrt(p) * jnp.sqrt(rest)
 
@@ -68,7 +69,7 @@ def height_of_patches(
     p, q = m.variances()
     product = jnp.sqrt(p) * jnp.sqrt(q)
     large = product + jnp.abs(m.cross)
-    small = h * _ratio(h, large)
+    small = h * ratio(h, large)
     together = m.cross > 0
     short = mean_of_offsets(jnp.where(together, small, large))  # of ab - c
     far = mean_of_offsets(jnp.where(together, large, small))  # of ab + c

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from widelimit.activations.moments import ratio
+
 Blocks = tuple[Float[Array, "n m *S"], ...]
 
 
@@ -275,14 +277,10 @@ def _height_of_sum(x: Moments, y: Moments):
     k, e, r, s = jax.lax.stop_gradient((y.height, y.cross, *y.variances()))
     p, q, r, s = map(jnp.sqrt, (p, q, r, s))
     A, B = p * q, r * s
-    h1, c1, h2, c2 = _ratio(h, A), _ratio(c, A), _ratio(k, B), _ratio(e, B)
+    h1, c1, h2, c2 = ratio(h, A), ratio(c, A), ratio(k, B), ratio(e, B)
     product = c1 * c2
     together = product > 0
     excess = (h2 * h2 + c2 * c2 * h1 * h1) / jnp.where(together, 1 + product, 1.0)
     away = jnp.where(together, excess, 1 - product)
     root = jnp.sqrt(A) * jnp.sqrt(B) * jnp.sqrt(2 * away)
     return jnp.hypot(jnp.hypot(h, k), jnp.hypot(p * s - r * q, root))
-
-
-def _ratio(x, y):
-    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), 0.0)

@@ -1,5 +1,6 @@
 """Random weights and biases: their sizes, and what they do to moments."""
 
+import abc
 import enum
 import math
 from dataclasses import replace
@@ -53,6 +54,7 @@ class AbstractWeights(AbstractLayer):
     parameterization: Parameterization
     independent: ClassVar[bool] = True
 
+    @abc.abstractmethod
     def fan_in(self, input_shape: Shape) -> int:
         """Number of weights that enter one output.
 
@@ -65,7 +67,6 @@ class AbstractWeights(AbstractLayer):
         Raises:
             ValueError: If the layer cannot take such an input.
         """
-        raise NotImplementedError
 
     def init_std(self, fan_in: int) -> float:
         """Standard deviation of each weight at initialisation."""

@@ -22,11 +22,11 @@ from jaxtyping import ArrayLike, Float
 
 from widelimit._checks import check_positive, check_rows, finite_inputs
 from widelimit.kernels import jacobian_kernel
+from widelimit.kernels.jacobian.checks import check_regularization
 from widelimit.layers import AbstractLayer
 from widelimit.prediction.decomposition import eigen, nearest_to_parallel, rounding
 from widelimit.prediction.flow_checks import (
     check_prediction,
-    check_regularization,
     check_targets,
 )
 from widelimit.prediction.predictor import (
@@ -371,7 +371,8 @@ def robust_flow(
     rows = finite_inputs(caller, "x", x, "float64")
     check_rows(caller, "x", rows)
     targets = check_targets(caller, y, len(rows))
-    lam = check_regularization(caller, regularization)
+    check_regularization(caller, regularization)
+    lam = float(regularization)
     if not 0 <= ridge < math.inf:
         raise ValueError(
             f"`{caller}` needs a finite `ridge >= 0`. Got `ridge={ridge}`."

@@ -36,27 +36,6 @@ def check_targets(caller: str, y: ArrayLike, rows: int) -> np.ndarray:
     return targets.astype(np.float64)
 
 
-def check_regularization(caller: str, regularization: float) -> float:
-    r"""$\lambda$ as a float, if it is between 0 and 1 as in kim2023.
-
-    Args:
-        caller: Name of the public function, for messages.
-        regularization: $\lambda$.
-
-    Returns:
-        It.
-
-    Raises:
-        ValueError: If it is out of range.
-    """
-    if not 0 <= regularization <= 1:
-        raise ValueError(
-            f"`{caller}` needs `regularization` between 0 and 1. Got "
-            f"`regularization={regularization}`."
-        )
-    return float(regularization)
-
-
 def check_prediction(
     caller: str, given: Prediction, shape: tuple[int, ...], features: int
 ) -> None:

@@ -19,7 +19,7 @@ from widelimit.studies.du2019_settings import (
     parse,
 )
 from widelimit.studies.figure import Curve, Figure, Panel
-from widelimit.studies.verdicts import Claim, every, log2, slopes
+from widelimit.studies.verdicts import Claim, claim_of_every, log2, slopes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -95,13 +95,10 @@ def _exponential(values: "xr.DataArray", label: str) -> list[Claim]:
 def _claim(
     name: str, label: str, groups: Mapping[str, np.ndarray], words: str, detail: str
 ) -> Claim:
-    found, holds, _ = every(groups)
-    return Claim(
-        name=f"{name}[{label}]",
-        statement=f"{name_of(label)}: {words}",
-        statistic=found.mean,
-        uncertainty=found.half_width,
-        holds=holds,
+    return claim_of_every(
+        f"{name}[{label}]",
+        f"{name_of(label)}: {words}",
+        groups,
         detail=detail,
         scope={"architecture": label},
     )

@@ -24,7 +24,7 @@ from widelimit.studies.du2019_settings import (
 )
 from widelimit.studies.du2019_trial import TRIAL, check
 from widelimit.studies.figure import Figure, Panel
-from widelimit.studies.verdicts import Claim, every, log2
+from widelimit.studies.verdicts import Claim, claim_of_every, log2
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -88,13 +88,10 @@ def _claim(
     words: str,
     detail: str,
 ) -> Claim:
-    found, holds, _ = every(groups)
-    return Claim(
-        name=f"{name}[{label},H={depth}]",
-        statement=f"{title_of(label, depth)}: {words}",
-        statistic=found.mean,
-        uncertainty=found.half_width,
-        holds=holds,
+    return claim_of_every(
+        f"{name}[{label},H={depth}]",
+        f"{title_of(label, depth)}: {words}",
+        groups,
         detail=detail,
         scope={"architecture": label, "depth": depth},
     )

@@ -125,6 +125,32 @@ def every(groups: Mapping[Any, np.ndarray]) -> tuple[Interval, bool | None, Any]
     return own[weakest], judge(own[weakest]) or None, weakest
 
 
+def claim_of_every(
+    name: str,
+    statement: str,
+    groups: Mapping[Any, np.ndarray],
+    *,
+    detail: str,
+    scope: Mapping[str, Any],
+) -> Claim:
+    """The claim that a statistic is positive in every group, as `every` judges it.
+
+    Args:
+        name: As of the claim, like the others.
+        statement: The claim in words.
+        groups: The statistic of every seed, by group.
+        detail: What the statistic is.
+        scope: The part of the grid that the claim is judged on.
+
+    Returns:
+        The claim, with the interval of the group that decides.
+    """
+    found, holds, _ = every(groups)
+    return Claim(
+        name, statement, found.mean, found.half_width, holds, detail=detail, scope=scope
+    )
+
+
 def log2(values: np.ndarray) -> np.ndarray:
     """Base-2 logarithm of ratios, quiet where a value is zero or missing.
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from widelimit.activations.moments import ratio
 from widelimit.kernels.jacobian.partials import AnyPartials, FramePartials
 from widelimit.kernels.jacobian.scalars import FrameScalars
 from widelimit.layers import Moments
@@ -58,18 +59,14 @@ class Frame:
         sign = jnp.where(r > 0, alone, -alone)  # then m = h, else m = -h
         return FrameScalars(
             k=k,
-            k_a=_ratio(p.x[0] - across * t * self.cosine, 2 * r),
-            k_b=_ratio(p.y[0] - across * r * self.cosine, 2 * t),
+            k_a=ratio(p.x[0] - across * t * self.cosine, 2 * r),
+            k_b=ratio(p.y[0] - across * r * self.cosine, 2 * t),
             k_c=across,
             mm=jnp.where(whole, _over(mm, CC, 2), alone),
             mh=jnp.where(whole, _over(mh, CS, 1), sign),
             hm=jnp.where(whole, _over(hm, CS, 1), sign),
             hh=jnp.where(whole, _over(hh, SS, 2), alone),
         )
-
-
-def _ratio(x, y):
-    return jnp.where(y > 0, x / jnp.where(y > 0, y, 1.0), 0.0)
 
 
 def _over(x, y, power):
