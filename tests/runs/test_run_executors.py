@@ -196,23 +196,3 @@ def test_equal_trials_are_refused(tmp_path):
 def test_no_trials_are_no_work(tmp_path, executor):
     summary = run(tmp_path, [], executor=executor)
     assert (summary.total, summary.computed, summary.failed) == (0, 0, ())
-
-
-@pytest.mark.slow
-@both
-def test_overhead_is_below_five_percent(tmp_path, executor):
-    seconds = 0.5
-    trials = [{"seed": i, "seconds": seconds, "size": 1000} for i in range(10)]
-    run_trials(
-        tmp_path,
-        configuration={},
-        trials=trials,
-        trial="tiny_trials:draw",
-        executor=executor,
-    )
-    records = list(Store(tmp_path).records())
-    stamps = sorted(p.stat().st_mtime for p in Store(tmp_path).trials.iterdir())
-    workers = getattr(executor, "workers", 1)
-    # From the first record to the last: a worker's start is not part of a trial.
-    ideal = seconds * (len(records) - workers) / workers
-    assert stamps[-1] - stamps[workers - 1] < 1.05 * ideal
