@@ -33,6 +33,7 @@ CORE = {
     "kernels": BASE | {"activations", "layers", "networks"},
     "prediction": BASE | {"activations", "layers", "networks", "kernels", "measures"},
     "training": BASE | {"activations", "layers", "losses", "kernels"},
+    "estimators": BASE | {"activations", "networks", "kernels", "prediction"},
 }
 # The shells, which nothing below imports.
 SHELLS = {

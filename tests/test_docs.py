@@ -16,6 +16,7 @@ PAGES = [
     "docs/activations.md",
     "docs/bounds.md",
     pytest.param("docs/du2019.md", marks=SLOW),
+    pytest.param("docs/estimators.md", marks=SLOW),
     pytest.param("docs/jacobian-kernels.md", marks=SLOW),
     pytest.param("docs/kernels.md", marks=SLOW),
     pytest.param("docs/layers.md", marks=SLOW),

@@ -6,6 +6,7 @@ Subpackages load on first use, so `import widelimit` is quick:
 - `kernels`: of infinitely wide networks, and of finite ones.
 - `datasets`: images, UCI tables and synthetic inputs, prepared for the theory.
 - `prediction`: what training converges to, with kernels, and systems of them solved.
+- `estimators`: scikit-learn classes for regression and classification.
 - `training`: many seeds of one network in one compiled program.
 - `measures`: perturbation stability, lazy ratio, accuracy.
 - `bounds`: the theorems, as functions that name their assumptions.
@@ -21,6 +22,7 @@ __all__ = [
     "activations",
     "bounds",
     "datasets",
+    "estimators",
     "kernels",
     "layers",
     "losses",
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         activations,
         bounds,
         datasets,
+        estimators,
         kernels,
         layers,
         losses,

@@ -99,6 +99,11 @@ def test_no_attack_within_the_radius_turns_a_class():
         assert np.all(attacked(f, NEW, found.radius, direction, steps=12) > 0)
 
 
+def test_thresholds_of_the_wrong_number_are_refused(f):
+    with pytest.raises(ValueError, match="one number or one for each of the"):
+        certified_radius(f, NEW, threshold=np.zeros(len(NEW) + 1))
+
+
 def test_a_threshold_moves_the_decision(f):
     values = f(NEW)
     found = certified_radius(f, NEW, threshold=float(values[0]))

@@ -11,6 +11,7 @@ def kim2023_network(
     width: int,
     activation: AbstractActivation | None = None,
     kappa: float = 1.0,
+    bias_std: float | None = None,
     outputs: int = 1,
 ) -> Sequential:
     r"""The network of kim2023, Sec. 2, whose weights all start as $N(0, 1)$.
@@ -29,6 +30,8 @@ def kim2023_network(
         activation: $\phi$, which is normalised here to $E\,\phi(z)^2 = 1$ under
             $N(0, 1)$ (Assumption 1); GELU if none is given.
         kappa: Scale $\kappa$ of the output, not trained.
+        bias_std: Standard deviation of the hidden layers' biases; `None`, as in the
+            paper, for no biases.
         outputs: Number of outputs; 1 in the paper.
 
     Returns:
@@ -44,8 +47,9 @@ def kim2023_network(
     check_count(caller, "depth", depth, 1)
     check_positive(caller, "kappa", kappa)
     ntk = Parameterization.NTK
-    first = Dense(width, parameterization=Parameterization.DIRECT)
-    hidden = Dense(width, parameterization=ntk)
+    direct = Parameterization.DIRECT
+    first = Dense(width, bias_std=bias_std, parameterization=direct)
+    hidden = Dense(width, bias_std=bias_std, parameterization=ntk)
     phi = Activation((activation or GELU()).normalized())
     readout = Dense(outputs, float(kappa), parameterization=ntk)
     return Sequential((first, phi, *(hidden, phi) * (depth - 1), readout))

@@ -20,6 +20,7 @@ proven.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -57,7 +58,7 @@ def certified_radius(
     predictor: KernelPredictor,
     x: ArrayLike,
     *,
-    threshold: float = 0.0,
+    threshold: float | Float[np.ndarray, " n"] = 0.0,
     max_radius: float | None = None,
     cells: int = 1024,
     curvature: bool = True,
@@ -72,7 +73,8 @@ def certified_radius(
     Args:
         predictor: The function, such as `RobustFlow.predictor` gives.
         x: Inputs, one per row.
-        threshold: Where the decision of a single output changes.
+        threshold: Where the decision of a single output changes; one number, or one
+            for every input.
         max_radius: Where to stop; the largest norm of `x` if `None`.
         cells: Cells of the grid of norms. More cost time and certify a little more.
         curvature: Whether to use the second term, which takes fourth derivatives of the
@@ -87,10 +89,11 @@ def certified_radius(
     """
     caller = "certified_radius"
     rows = new_inputs(caller, x, predictor.x.shape[1])
-    if not predictor.single and threshold:
+    threshold = _checked_threshold(caller, threshold, len(rows))
+    if not predictor.single and threshold.any():
         raise ValueError(
             f"`{caller}` needs `threshold=0` for several outputs, whose largest "
-            f"decides. Got `threshold={threshold}`."
+            f"decides. Got `threshold={threshold[0]}`."
         )
     table = _Table(
         caller, predictor.network, rows, predictor.kind, max_radius, cells, curvature
@@ -138,8 +141,23 @@ def feature_distance(
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
+def _checked_threshold(
+    caller: str, threshold: Any, rows: int
+) -> Float[np.ndarray, " n"]:
+    """One finite threshold for every input."""
+    given = np.asarray(threshold, dtype=float)
+    if given.shape not in {(), (rows,)} or not np.isfinite(given).all():
+        raise ValueError(
+            f"`{caller}` needs a finite `threshold`, one number or one for each of the "
+            f"{rows} inputs. Got `threshold={threshold}`."
+        )
+    return np.broadcast_to(given, (rows,))
+
+
 def _decisions(
-    f: KernelPredictor, x: Float[np.ndarray, "m d"], threshold: float
+    f: KernelPredictor,
+    x: Float[np.ndarray, "m d"],
+    threshold: Float[np.ndarray, " m"],
 ) -> list[Case]:
     """For each rival: margins, norms, norms of gradients, and allowances."""
     features = x.shape[1]

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from widelimit._checks import check_rows, finite_inputs
-from widelimit.kernels import jacobian_kernel
+from widelimit.kernels import jacobian_kernel, limit_kernels
 from widelimit.kernels.jacobian.block import Kind
 from widelimit.layers import AbstractLayer
 
@@ -118,11 +118,16 @@ def kernel_sums(
     side = max(1, PAIRS // n)
     parts = []
     for start in range(0, len(x), side):
-        kernel = jacobian_kernel(network, x[start : start + side], centres, kind=kind)
-        kernel = kernel.part(
-            "both" if gradients else "value", "both" if r > 1 else "value"
-        )
-        parts.append(kernel.matmat(columns).reshape(len(kernel.x1), -1, k))
+        rows = x[start : start + side]
+        if gradients or r > 1:
+            kernel = jacobian_kernel(network, rows, centres, kind=kind)
+            kernel = kernel.part(
+                "both" if gradients else "value", "both" if r > 1 else "value"
+            )
+        else:  # of values alone, which networks with kinks have too
+            pair = limit_kernels(network, rows, centres, ntk=kind == "ntk")
+            kernel = pair.nngp if kind == "nngp" else pair.ntk
+        parts.append((kernel @ columns).reshape(len(rows), -1, k))
     return np.concatenate(parts)
 
 
