@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from widelimit.measures import lazy_ratio, relative_movement
+from widelimit.measures import lazy_ratio, matrix_movement, relative_movement
 from widelimit.networks import mlp
 
 
@@ -73,3 +73,27 @@ def test_tiny_float32_weights_have_a_lazy_ratio():
     start = {"w": jnp.full((3, 2), 3e-25, jnp.float32)}
     now = {"w": jnp.full((3, 2), 4.5e-25, jnp.float32)}
     np.testing.assert_allclose(lazy_ratio(now, start), 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_matrices_move_in_three_norms(getkey, dtype):
+    rng = np.random.default_rng(5)
+    moved = [rng.normal(size=shape).astype(dtype) for shape in [(5, 90), (90, 80)]]
+    net = mlp(depth=1, width=90, outputs=80, bias_std=0.4)
+    start = jax.tree.map(
+        lambda p: jnp.zeros(p.shape, dtype), net.init(getkey(), (5,))
+    )  # so that the sum does not round
+    now = [{**start[0], "weight": moved[0]}, start[1], {**start[2], "weight": moved[1]}]
+    found = matrix_movement(type(start)(now), start)
+    assert list(found) == ["[0]['weight']", "[2]['weight']"]  # no biases
+    for matrix, norms in zip(moved, found.values(), strict=True):
+        there = matrix.T.astype(float)  # takes an input h to W h
+        for order, value in ((1, norms.one), (2, norms.two), (np.inf, norms.inf)):
+            expected = np.linalg.norm(there, order)
+            np.testing.assert_allclose(value, expected, rtol=1e-10)
+
+
+def test_matrices_that_stay_move_by_nothing(getkey):
+    start = mlp(depth=1, width=70, outputs=80).init(getkey(), (66,))
+    for norms in matrix_movement(start, start).values():
+        assert (norms.one, norms.two, norms.inf) == (0, 0, 0)

@@ -7,7 +7,12 @@ from widelimit.measures.gaussian_norm import (
     mean_gaussian_radius,
 )
 from widelimit.measures.input_jacobian import input_jacobian
-from widelimit.measures.movement import lazy_ratio, relative_movement
+from widelimit.measures.movement import (
+    MatrixMovement,
+    lazy_ratio,
+    matrix_movement,
+    relative_movement,
+)
 from widelimit.measures.perturbation import (
     Norm,
     SampledStability,
@@ -18,11 +23,13 @@ from widelimit.measures.score import Score, score
 
 __all__ = [
     "Estimate",
+    "MatrixMovement",
     "Norm",
     "SampledStability",
     "Score",
     "input_jacobian",
     "lazy_ratio",
+    "matrix_movement",
     "mean_gaussian_norm",
     "mean_gaussian_norm_of_gram",
     "mean_gaussian_radius",

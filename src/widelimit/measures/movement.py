@@ -1,10 +1,31 @@
 """How far training has moved the parameters."""
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.sparse.linalg
 from jaxtyping import Array, Float
 
 from widelimit.layers import Params
+
+SMALL = 64  # sides of matrices whose singular values are all taken
+
+
+class MatrixMovement(eqx.Module):
+    r"""Norms of $W(t) - W(0)$, where $W$ takes an input $h$ to $W h$.
+
+    Attributes:
+        one: $\|\cdot\|_1$, the largest sum of magnitudes over one input.
+        two: $\|\cdot\|_2$, the largest singular value.
+        inf: $\|\cdot\|_\infty$, the largest sum of magnitudes over one output.
+    """
+
+    one: float
+    two: float
+    inf: float
 
 
 def lazy_ratio(params: Params, initial: Params) -> Float[Array, ""]:
@@ -48,6 +69,49 @@ def relative_movement(params: Params, initial: Params) -> dict[str, Float[Array,
     )
     paths, _ = jax.tree.flatten_with_path(ratios)
     return {jax.tree_util.keystr(path): ratio for path, ratio in paths}
+
+
+def matrix_movement(params: Params, initial: Params) -> dict[str, MatrixMovement]:
+    r"""How far every weight matrix has moved, in the norms that kim2023's proofs use.
+
+    Theorem 23 keeps the finite Jacobian NTK within $O(\omega \log m)$ of its start
+    while hidden matrices move by at most $\omega \sqrt m$ in the 2-norm and
+    $\omega \sqrt m \log m$ in the other two, with $\omega \le O((\log m)^{-2L})$ and
+    weights that start as $N(0, 1)$. Taken on the host, in float64.
+
+    Args:
+        params: The parameters now.
+        initial: The parameters at initialisation, of the same structure.
+
+    Returns:
+        The norms by the array's path, such as `[0]['weight']`. Biases and other arrays
+        that are not matrices are left out.
+    """
+    moved = jax.tree.map(
+        lambda a, b: np.asarray(a, np.float64) - np.asarray(b, np.float64),
+        params,
+        initial,
+    )
+    paths, _ = jax.tree.flatten_with_path(moved)
+    return {
+        jax.tree_util.keystr(path): MatrixMovement(
+            one=float(np.abs(matrix).sum(axis=1).max()),  # rows are inputs here
+            two=_largest_singular_value(matrix),
+            inf=float(np.abs(matrix).sum(axis=0).max()),
+        )
+        for path, matrix in paths
+        if matrix.ndim == 2
+    }
+
+
+def _largest_singular_value(matrix: Float[np.ndarray, "m k"]) -> float:
+    if min(matrix.shape) <= SMALL or not np.any(matrix):
+        return float(np.linalg.norm(matrix, 2))
+    start = np.random.default_rng(0).normal(size=min(matrix.shape))
+    found: Any = scipy.sparse.linalg.svds(
+        matrix, k=1, v0=start, return_singular_vectors=False
+    )
+    return float(found[0])
 
 
 def _distance(now: Float[Array, "*s"], start: Float[Array, "*s"]) -> Float[Array, ""]:

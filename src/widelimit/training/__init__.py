@@ -2,11 +2,15 @@
 
 from widelimit.training.gradient_descent import gradient_descent
 from widelimit.training.gradient_descent_record import Descent
+from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.linearised import Linearised
 from widelimit.training.optimizers import step_decay_sgd, zhu2022_sgd
 from widelimit.training.train import Trained, train
 
 __all__ = [
     "Descent",
+    "JacobianPenalty",
+    "Linearised",
     "Trained",
     "gradient_descent",
     "step_decay_sgd",

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 from widelimit._checks import check_at_least, check_finite, check_rows
 from widelimit.layers import Params
 from widelimit.losses import Loss, LossName, loss_function
+from widelimit.training.jacobian_penalty import JacobianPenalty, check_smooth
 
 Apply = Callable[[Params, Float[Array, "n d"]], Float[Array, "n o"]]
 Probe = Callable[[Params, Params], PyTree[Shaped[Array, "..."]]]
@@ -28,7 +29,8 @@ class Trained(eqx.Module):
         params: The parameters after the last epoch (or the last finite one), with a
             leading axis of seeds.
         loss: Mean training loss of each epoch, before each step's update; NaN from the
-            epoch of divergence on.
+            epoch of divergence on. With a `jacobian_penalty`, without it.
+        penalty: Mean penalty on the Jacobian of each epoch, likewise; zero without one.
         diverged_at: Epoch, counted from 1, in which the loss or a parameter stopped
             being finite; 0 if none did. Such a seed keeps its last finite parameters.
         probes: What the probe returned, with leading axes of seeds and probe epochs;
@@ -37,6 +39,7 @@ class Trained(eqx.Module):
 
     params: Params
     loss: Float[Array, "k e"]
+    penalty: Float[Array, "k e"]
     diverged_at: Int[Array, " k"]
     probes: PyTree[Shaped[Array, "k p ..."]] | None
 
@@ -52,6 +55,7 @@ def train(
     epochs: int,
     batch_size: int,
     keys: Key[Array, " k"],
+    jacobian_penalty: JacobianPenalty | None = None,
     probe: Probe | None = None,
     probe_epochs: Sequence[int] = (),
     report: Callable[[float], None] | None = None,
@@ -82,6 +86,7 @@ def train(
         epochs: Passes through the data.
         batch_size: Rows per step.
         keys: One random key per seed.
+        jacobian_penalty: Added to the loss; `apply` must treat every row by itself.
         probe: Function of one seed's parameters now and at initialisation, evaluated
             inside the program; make it an `equinox.Module` if it holds arrays.
         probe_epochs: Epochs after which to call the probe; 0 is before training.
@@ -91,8 +96,9 @@ def train(
         Parameters, losses, statuses and probes of all seeds.
 
     Raises:
-        ValueError: If shapes disagree, a number is not finite or out of range, or a
-            probe epoch lies outside the training.
+        ValueError: If shapes disagree, a number is not finite or out of range, a probe
+            epoch lies outside the training, or the Jacobian of a network with kinks is
+            to be penalised.
     """
     caller = "train"
     check_rows(caller, "x", x)
@@ -123,12 +129,15 @@ def train(
             "`train` needs `probe_epochs` when it is given a probe. Got none. Pass "
             f"`probe_epochs=(0, {epochs})` to probe before and after training."
         )
+    if jacobian_penalty is not None:
+        check_smooth(caller, apply)
     with _listening(report) as listener:
         trained = _train(
             (params, keys),
             (jnp.asarray(x), jnp.asarray(targets), probe, listener),
             apply=apply,
             row_loss=loss_function(loss),
+            penalty=jacobian_penalty,
             optimizer=optimizer,
             epochs=epochs,
             batch_size=batch_size,
@@ -170,6 +179,7 @@ def _train_seeds(
     *,
     apply: Apply,
     row_loss: Loss,
+    penalty: JacobianPenalty | None,
     optimizer: optax.GradientTransformation,
     epochs: int,
     batch_size: int,
@@ -178,30 +188,42 @@ def _train_seeds(
     initial = params
     steps = len(x) // batch_size
 
-    def batch_loss(p, rows):
-        outputs = apply(p, x[rows])
+    def batch_loss(p, rows, key):
+        if penalty is None:
+            outputs, squares = apply(p, x[rows]), None
+        else:
+            outputs, squares = penalty.outputs_and_squares(apply, p, x[rows], key)
         if outputs.shape[1:] != targets.shape[1:]:
             raise ValueError(
                 "`train` needs as many outputs as targets. Got outputs of shape "
                 f"`{outputs.shape[1:]}` and targets of shape `{targets.shape[1:]}` per "
                 "row. Give the network as many outputs as `targets` has columns."
             )
-        return jnp.mean(row_loss(outputs, targets[rows]))
+        value = jnp.mean(row_loss(outputs, targets[rows]))
+        if penalty is None or squares is None:
+            return value, jnp.stack([value, jnp.zeros_like(value)])
+        extra = 0.5 * penalty.regularization * jnp.mean(squares)
+        return value + extra, jnp.stack([value, extra])
 
-    def step(state, rows):
+    def step(state, batch):
         p, optimizer_state = state
-        value, gradient = jax.value_and_grad(batch_loss)(p, rows)
+        gradient, parts = jax.grad(batch_loss, has_aux=True)(p, *batch)
         with jax.numpy_dtype_promotion("standard"):  # Optax's schedules need it
             updates, optimizer_state = optimizer.update(gradient, optimizer_state, p)
-        return (optax.apply_updates(p, updates), optimizer_state), value
+        return (optax.apply_updates(p, updates), optimizer_state), parts
 
     def one_seed(seed, epoch):
         state, diverged_at, key = seed
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), len(x))
+        drawn = jax.random.fold_in(key, epoch)
+        order = jax.random.permutation(drawn, len(x))
         batches = order[: steps * batch_size].reshape(steps, batch_size)
-        new, losses = jax.lax.scan(step, state, batches)
-        value = jnp.mean(losses)
-        finite = jnp.isfinite(value) & _all_finite(new[0])
+        new, parts = jax.lax.scan(
+            step,
+            state,
+            (batches, jax.random.split(jax.random.fold_in(drawn, 1), steps)),
+        )
+        value = jnp.mean(parts, axis=0)
+        finite = jnp.all(jnp.isfinite(value)) & _all_finite(new[0])
         alive = (diverged_at == 0) & finite
         diverged_at = jnp.where((diverged_at == 0) & ~finite, epoch + 1, diverged_at)
         state = jax.tree.map(lambda a, b: jnp.where(alive, a, b), new, state)
@@ -216,7 +238,7 @@ def _train_seeds(
     states = (params, jax.vmap(optimizer.init)(params))
     never = jnp.zeros(len(keys), dtype=jnp.int32)
     # One column at least: the loop's body is traced even if it never runs.
-    history = jnp.full((len(keys), max(epochs, 1)), jnp.nan, dtype=x.dtype)
+    history = jnp.full((len(keys), max(epochs, 1), 2), jnp.nan, dtype=x.dtype)
     carry, probes, last = ((states, never, keys), history), None, 0
     if probe is not None:
 
@@ -242,7 +264,8 @@ def _train_seeds(
     if last < epochs:
         carry = jax.lax.fori_loop(last, epochs, one_epoch, carry)
     ((params, _), diverged_at, _), history = carry
-    return Trained(params, history[:, :epochs], diverged_at, probes)
+    loss, squares = jnp.moveaxis(history[:, :epochs], -1, 0)
+    return Trained(params, loss, squares, diverged_at, probes)
 
 
 _listeners: dict[int, Callable[[float], None]] = {}
