@@ -26,6 +26,7 @@ __all__ = [
     "Prepared",
     "PreparedTable",
     "Table",
+    "covering_radius",
     "drop_near_parallel",
     "fetch",
     "listing",
@@ -38,15 +39,25 @@ __all__ = [
     "read_idx",
     "scale_features",
     "sphere",
+    "sphere_lattice",
 ]
 
 if TYPE_CHECKING:
+    from widelimit.datasets.lattice import covering_radius, sphere_lattice
     from widelimit.datasets.synthetic import sphere
+
+# What needs more than NumPy, loaded on first use.
+LATER = {
+    "covering_radius": "lattice",
+    "sphere": "synthetic",
+    "sphere_lattice": "lattice",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "sphere":  # the only name here that needs jax
-        return importlib.import_module("widelimit.datasets.synthetic").sphere
+    if name in LATER:
+        module = importlib.import_module(f"widelimit.datasets.{LATER[name]}")
+        return getattr(module, name)
     raise AttributeError(f"module 'widelimit.datasets' has no attribute {name!r}")
 
 
