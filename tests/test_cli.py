@@ -348,7 +348,7 @@ def test_every_command_has_help(command, call):
 
 
 def test_the_module_is_a_program():
-    ran = python("-m", "widelimit.cli", "report", "nowhere")
+    ran = python("-m", "widelimit", "report", "nowhere")
     assert ran.returncode == 2 and ran.stderr.startswith("Error: ")
     assert "Traceback" not in ran.stderr and ran.stdout == ""
 
@@ -358,7 +358,7 @@ def test_a_real_study_from_end_to_end():
     arguments = (
         "--set widths=8,16,32 --set epochs=3 --seeds 2 --set scales=unit".split()
     )
-    command = ("-m", "widelimit.cli", "run", "lazy-ratio", *arguments, "--json")
+    command = ("-m", "widelimit", "run", "lazy-ratio", *arguments, "--json")
     ran = python(*command, "--out", "there", "--set", "train_rows=128")
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
