@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from arcsine_ntk import jacobian_ntk
 
 from widelimit.datasets import Table, prepare_table
 from widelimit.runs import SilentProgress
@@ -162,31 +161,6 @@ def little_table(table, activation):
     return prepare_table(Table(table, x, labels, ("a", "b"), ("no", "yes")))
 
 
-def erf_ntk(u, v):
-    """The paper's recursion at depth 2, with the arcsine kernel of erf."""
-    unit = 2 / jnp.pi * jnp.arcsin(2 / 3)  # mean square of erf under N(0, 1)
-
-    def mean(c, a, b):
-        return 2 / jnp.pi * jnp.arcsin(2 * c / jnp.sqrt((1 + 2 * a) * (1 + 2 * b)))
-
-    a, b, c = u @ u, v @ v, u @ v
-    ntk = c
-    for _ in range(2):
-        slope = jax.grad(mean)(c, a, b) / unit
-        a, b, c = mean(a, a, a) / unit, mean(b, b, b) / unit, mean(c, a, b) / unit
-        ntk = c + slope * ntk
-    return ntk
-
-
-@jax.jit
-def block(u, v):
-    """The block of values and derivatives of one pair."""
-    top = jnp.concatenate([erf_ntk(u, v)[None], jax.jacfwd(erf_ntk, 1)(u, v)])
-    both = jax.jacfwd(jax.jacfwd(erf_ntk, 1), 0)(u, v).T
-    rest = jnp.concatenate([jax.jacfwd(erf_ntk, 0)(u, v)[:, None], both], axis=1)
-    return jnp.concatenate([top[None], rest])
-
-
 def test_the_trial_against_automatic_differentiation(monkeypatch):
     monkeypatch.setattr(min_eigenvalue_trial, "prepared", little_table)
     config = {"table": FIRES, "activation": "erf", "depth": 2, "size": 30,
@@ -196,14 +170,11 @@ def test_the_trial_against_automatic_differentiation(monkeypatch):
     assert shares[-1] == 1.0
     x = little_table(FIRES, "erf").x[drawn_rows(13, 2, 30)]
     assert len(x) == int(found["rows"]) == 10 and int(found["part_rows"]) == 3
-    ntk = jax.vmap(jax.vmap(erf_ntk, (None, 0)), (0, None))
-    x = jnp.asarray(x)
-    dense = jax.vmap(jax.vmap(block, (None, 0)), (0, None))(x, x)
-    dense = np.asarray(dense.transpose(0, 2, 1, 3).reshape(30, 30))
+    dense = jacobian_ntk(x, x, 2)
     whole = found["whole"].values
     least = np.linalg.eigvalsh(dense)[0]
     np.testing.assert_allclose(whole[1], least, rtol=1e-6, atol=1e-12)
-    least = np.linalg.eigvalsh(np.asarray(ntk(x, x)))[0]
+    least = np.linalg.eigvalsh(dense[::3, ::3])[0]
     np.testing.assert_allclose(whole[0], least, rtol=1e-8)
     for seed in range(3):
         rows = slice(9 * seed, 9 * seed + 9)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from widelimit.studies.base import Study
+from widelimit.studies.eigenfeatures import EIGENFEATURES
 from widelimit.studies.gram_depth import GRAM_DEPTH
 from widelimit.studies.gram_stability import GRAM_STABILITY
 from widelimit.studies.lazy_ratio import LAZY_RATIO
@@ -26,6 +27,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             GRAM_STABILITY,
             GRAM_DEPTH,
             MIN_EIGENVALUE,
+            EIGENFEATURES,
         )
     }
 )
