@@ -59,6 +59,7 @@ def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
         else None,
     )
     opacity = alt.when(pick).then(alt.value(1.0)).otherwise(alt.value(0.12))
+    cloud = alt.when(pick).then(alt.value(0.6)).otherwise(alt.value(0.05))
     faint = alt.when(pick).then(alt.value(_BAND)).otherwise(alt.value(0.02))
     tooltip = [
         alt.Tooltip("series:N", title=panel.legend or "series"),
@@ -81,11 +82,18 @@ def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
         scale=alt.Scale(domain=["measured", "theory"], range=[[1, 0], [5, 4]]),
         legend=None,
     )
-    line = base.mark_line(strokeWidth=1.8).encode(y=y, strokeDash=dash, opacity=opacity)
+    drawn = base if panel.joined else base.transform_filter("datum.kind == 'theory'")
+    line = drawn.mark_line(strokeWidth=1.8).encode(
+        y=y, strokeDash=dash, opacity=opacity
+    )
     points = (
         base.transform_filter("datum.kind == 'measured'")
-        .mark_point(filled=True, size=38)
-        .encode(y=y, opacity=opacity, tooltip=[*tooltip, *told])
+        .mark_point(filled=True, size=38 if panel.joined else 24)
+        .encode(
+            y=y,
+            opacity=opacity if panel.joined else cloud,
+            tooltip=[*tooltip, *told],
+        )
     )
     theory = (
         base.transform_filter("datum.kind == 'theory'")

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from widelimit.studies.base import Study
+from widelimit.studies.eigenfeatures import EIGENFEATURES
 from widelimit.studies.gram_depth import GRAM_DEPTH
 from widelimit.studies.gram_stability import GRAM_STABILITY
 from widelimit.studies.lazy_ratio import LAZY_RATIO
 from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
+from widelimit.studies.min_eigenvalue import MIN_EIGENVALUE
 from widelimit.studies.stability_depth import STABILITY_DEPTH
 from widelimit.studies.stability_regime import STABILITY_REGIME
 from widelimit.studies.stability_width import STABILITY_WIDTH
@@ -24,6 +26,8 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             LINEAR_CONVERGENCE,
             GRAM_STABILITY,
             GRAM_DEPTH,
+            MIN_EIGENVALUE,
+            EIGENFEATURES,
         )
     }
 )

@@ -57,6 +57,7 @@ class Panel:
         y_log: Whether y is on a logarithmic scale, base 10.
         legend: What the series are.
         ordered: Whether the series have an order (colours from a ramp).
+        joined: Whether measured points are joined by lines.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Panel:
     y_log: bool = True
     legend: str = ""
     ordered: bool = True
+    joined: bool = True
 
 
 @dataclass(frozen=True)
