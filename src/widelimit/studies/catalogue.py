@@ -11,6 +11,7 @@ from widelimit.studies.gram_stability import GRAM_STABILITY
 from widelimit.studies.lazy_ratio import LAZY_RATIO
 from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
 from widelimit.studies.min_eigenvalue import MIN_EIGENVALUE
+from widelimit.studies.robust_limit import ROBUST_LIMIT
 from widelimit.studies.stability_depth import STABILITY_DEPTH
 from widelimit.studies.stability_regime import STABILITY_REGIME
 from widelimit.studies.stability_width import STABILITY_WIDTH
@@ -28,6 +29,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             GRAM_DEPTH,
             MIN_EIGENVALUE,
             EIGENFEATURES,
+            ROBUST_LIMIT,
         )
     }
 )

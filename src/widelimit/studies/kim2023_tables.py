@@ -52,15 +52,27 @@ class TableSettings(Settings):
     @field_validator("tables")
     @classmethod
     def _known_tables(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _known(names, TABLES)
+        return known_names(names, TABLES)
 
     @field_validator("activations")
     @classmethod
     def _known_activations(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _known(names, ACTIVATIONS)
+        return known_names(names, ACTIVATIONS)
 
 
-def _known(names: tuple[str, ...], known: Mapping[str, str]) -> tuple[str, ...]:
+def known_names(names: tuple[str, ...], known: Mapping[str, str]) -> tuple[str, ...]:
+    """The names, if all are known.
+
+    Args:
+        names: Names from settings.
+        known: The names that there are.
+
+    Returns:
+        The names.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
     for name in names:
         if name not in known:
             raise ValueError(f"{name!r} is unknown; known are {', '.join(known)}")

@@ -62,7 +62,10 @@ class Outcome:
         if "accuracy" not in self.results or claim.scope.get("when") == "before":
             return claim
         place = {k: v for k, v in claim.scope.items() if k in self.study.axes}
-        reached = self.results["accuracy"].sel(place).isel(epoch=-1).mean("seed")
+        reached = self.results["accuracy"].sel(place)
+        if "epoch" in reached.dims:
+            reached = reached.isel(epoch=-1)
+        reached = reached.mean("seed")
         lowest = float(reached.min())
         if not math.isfinite(lowest):
             return claim
