@@ -373,3 +373,15 @@ def test_panels_say_what_they_show():
     assert whole["title"]["text"] == "Whole"
     assert whole["hconcat"][0]["data"] == spec["data"]
     json.dumps(whole, allow_nan=False)
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_points_are_joined_where_a_panel_says_so(joined):
+    curves = [
+        Curve("8", [1, 2], [3.0, 4.0]),
+        Curve("8", [1, 2], [5.0, 6.0], theory=True),
+    ]
+    spec = panel_spec(Panel("T", "x", "y", curves, joined=joined), name="pick")
+    [line] = [part for part in spec["layer"] if part["mark"]["type"] == "line"]
+    only_theory = [{"filter": "datum.kind == 'theory'"}]
+    assert line.get("transform", []) == ([] if joined else only_theory)

@@ -86,9 +86,10 @@ def test_claims_find_what_was_drawn(tmp_path):
     assert {name: claim.holds for name, claim in found.items()} == expected
     detail = found[f"holds-when-deep[{FIRES},gelu]"].detail
     # Found, not typed: 1e-6 * 3 ** (depth - 10.5) passes 1e-9 at depth 5.
-    assert "from depth 5 on by the computed verdict" in detail
+    assert "it holds from depth 5 on by the computed verdict" in detail
     assert "above 1e-06 from depth 11 on" in detail
-    assert "cannot be resolved at 4" in detail
+    assert "it cannot be resolved at 1, 2, 3, 4)" in detail
+    assert "parts of 61 rows from depth 5 on, and from depth 11 on." in detail
 
 
 def test_claims_are_refuted_by_the_opposite(tmp_path, monkeypatch):

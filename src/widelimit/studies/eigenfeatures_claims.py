@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from widelimit.studies.eigenfeatures_trial import HIGH
+from widelimit.studies.eigenfeatures_trial import DRAWN, HIGH, pearson
 from widelimit.studies.kim2023_tables import title_of
 from widelimit.studies.verdicts import Claim, Interval, claim_of_every, interval
 
@@ -123,7 +123,10 @@ def _more_aligned(at: "xr.Dataset", strength: float) -> Row:
         groups,
         "Fisher's artanh of the correlation with lambda less that of standard training,"
         f" on the same rows. Standard: {_told(correlation(at, 0.0, strength))}; "
-        f"{_correlations(at, penalties(at), strength)}.",
+        f"{_correlations(at, penalties(at), strength)}. Over the {DRAWN} largest "
+        f"eigenvalues alone: standard {_leading(at, 0.0, strength)}; "
+        + "; ".join(f"{lam:g}, {_leading(at, lam, strength)}" for lam in groups)
+        + ".",
     )
 
 
@@ -196,6 +199,20 @@ def _judgeable(groups: Mapping[Any, np.ndarray]) -> Mapping[Any, np.ndarray]:
     """Groups with two seeds or more; one without any if there are none."""
     kept = {k: v for k, v in groups.items() if np.isfinite(v).sum() > 1}
     return kept or {"": np.array([np.nan])}
+
+
+def _leading(at: "xr.Dataset", lam: float, strength: float) -> str:
+    """The correlation over the features whose accuracies are stored."""
+    one = at["feature_accuracy"].sel(regularization=lam)
+    clean, under = (
+        one.sel(strength=s).transpose("seed", "feature").values for s in (0.0, strength)
+    )
+    known = np.isfinite(clean) & np.isfinite(under)
+    r = [
+        pearson(u[k], v[k]) if k.any() else np.nan
+        for u, v, k in zip(clean, under, known, strict=True)
+    ]
+    return _told(interval(fisher(np.array(r))))
 
 
 def _told(found: Interval) -> str:

@@ -163,7 +163,7 @@ def _one_split(
     gained = np.where(right >= HIGH, right - clean, 0.0)
     return {
         "predictor": total,
-        "correlation": np.array([_correlation(clean[:, 0], r) for r in right.T]),
+        "correlation": np.array([pearson(clean[:, 0], r) for r in right.T]),
         "high": np.sum(right >= HIGH, axis=0),
         "lost": np.maximum(lost.max(axis=0), 0.0),
         "gained": np.maximum(gained.max(axis=0), 0.0),
@@ -228,8 +228,16 @@ def _features(
     return eigenfeatures(flow, x, time, gradients=False).values[:kept]
 
 
-def _correlation(u: Float[np.ndarray, " i"], v: Float[np.ndarray, " i"]) -> float:
-    """Pearson's; NaN where one is constant."""
+def pearson(u: Float[np.ndarray, " i"], v: Float[np.ndarray, " i"]) -> float:
+    """Pearson's correlation of two lists.
+
+    Args:
+        u: One list.
+        v: The other.
+
+    Returns:
+        The correlation; NaN where one of them is constant.
+    """
     u, v = u - u.mean(), v - v.mean()
     size = math.sqrt(float(u @ u) * float(v @ v))
     return float(u @ v) / size if size > 0 else math.nan

@@ -107,7 +107,7 @@ def _figure(table: str, found: "list[tuple[str, xr.Dataset]]") -> Figure:
         "overlap, with 95 % intervals. What is not positive is left out. Nothing is "
         "trained.",
         panels=(
-            Panel("All rows", axis, "smallest eigenvalue",
+            Panel("Rows used", axis, "smallest eigenvalue",
                   [*whole, level(f"{threshold:g}", threshold)], **labels),
             Panel("What is known of its sign", axis, "eigenvalue / bound on its error",
                   [*ratio, level("float64", 1.0), level("float32", SINGLE)], **labels),

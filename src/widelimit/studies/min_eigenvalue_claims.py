@@ -90,8 +90,8 @@ def _erf_larger(erf: "Case", gelu: "Case") -> Claim:
     )
 
 
-def _told(depth: int | None) -> str:
-    return "none" if depth is None else str(depth)
+def _since(depth: int | None) -> str:
+    return "not at the last depth" if depth is None else f"from depth {depth} on"
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
@@ -146,33 +146,34 @@ class Case:
         ours, theirs = self.first()
         least, error = self._at(int(self.depths[-1]))
         verdicts = self.whole("whole_verdict")
-        missed = [
-            f"{WORDS[int(v)]} at {d}"
-            for d, v in zip(self.depths, verdicts, strict=True)
-            if np.isfinite(v) and v <= 0
-        ]
+        missed = "".join(
+            f"; it {WORDS[v]} at {', '.join(map(str, self.depths[verdicts == v]))}"
+            for v in (0, -1)
+            if (verdicts == v).any()
+        )
         return self._claim(
             "holds-when-deep",
             "Assumption 8 holds from some depth on.",
             Interval(least, error),
             f"The smallest eigenvalue at depth {self.depths[-1]} and the bound on its "
-            f"error, of {self.rows}. Found: it holds from depth {_told(ours)} on by "
-            "the computed verdict (the eigenvalue exceeds the bound on its error in "
-            f"double precision{''.join(f'; it {m}' for m in missed)}). It is above "
-            f"{self.threshold:g} from depth {_told(theirs)} on. {self._per_part()}",
+            f"error, of {self.rows}. Found: it holds {_since(ours)} by the computed "
+            "verdict (the eigenvalue exceeds the bound on its error in double "
+            f"precision{missed}), and is above {self.threshold:g} {_since(theirs)}. "
+            f"{self._per_part()}",
         )
 
     def _per_part(self) -> str:
-        holds = self.parts("part_verdict") > 0
-        passes = self.parts("part") > self.threshold
-        told = [
-            sorted({_told(first_depth(self.depths, column)) for column in table.T})
-            for table in (holds, passes)
-        ]
-        return (
-            f"Of parts of {self.most('part_rows')} rows, from {' or '.join(told[0])} "
-            f"on, and from {' or '.join(told[1])} on."
-        )
+        """The same of every part."""
+        known = np.isfinite(self.parts("part")).all(axis=1)
+        told = []
+        for passes in (
+            self.parts("part_verdict") > 0,
+            self.parts("part") > self.threshold,
+        ):
+            found = [first_depth(self.depths[known], one) for one in passes[known].T]
+            found = sorted(found, key=lambda depth: (depth is None, depth))
+            told.append(" or ".join(dict.fromkeys(map(_since, found))))
+        return f"Of parts of {self.most('part_rows')} rows {told[0]}, and {told[1]}."
 
     def paper_depth(self) -> list[Claim]:
         """The paper's smallest depth, by the threshold, where it names one."""
@@ -227,9 +228,8 @@ class Case:
                 words,
                 Interval(-least, error),
                 f"Minus the smallest eigenvalue at depth {depth - 1}, and the bound on "
-                f"its error. It is positive there by {least / error:.2g} times that "
-                f"bound; by the computed verdict the assumption holds from depth "
-                f"{_told(ours)} on, of {self.rows}.",
+                f"its error, {least / error:.2g} times smaller; by the computed "
+                f"verdict the assumption holds {_since(ours)}, of {self.rows}.",
             )
         ]
 
