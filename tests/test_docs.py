@@ -23,6 +23,7 @@ PAGES = [
     pytest.param("docs/prediction.md", marks=SLOW),
     pytest.param("docs/solvers.md", marks=SLOW),
     pytest.param("docs/spectrum.md", marks=SLOW),
+    pytest.param("docs/training.md", marks=SLOW),
 ]
 
 

@@ -40,6 +40,7 @@ def drawn(config, report):
             "to_limit": (per, distance),
             "to_linear": (per, distance),
             "linear_to_limit": (per, distance),
+            "to_zero": (per, far * noise),
             "to_ntk": (per, far * noise),
             "limit_to_ntk": ("step", np.ones(len(steps))),
             "accuracy": ("seed", np.full(len(config["seeds"]), 0.9)),
@@ -73,7 +74,9 @@ def test_claims_find_what_was_drawn(tmp_path, monkeypatch, agrees):
     names = [f"{n}[kappa={k}]" for k in ("0.1", "1") for n in
              ("to-limit", "to-linear", "exponential")]  # fmt: skip
     holds = {claim.name: claim.holds for claim in found.claims()}
-    assert holds == {name: agrees for name in [*names, "small-kappa"]}
+    assert holds == {
+        name: agrees for name in [*names, "small-kappa", "small-kappa-ntk"]
+    }
     (figure,) = found.figures()
     assert len(figure.panels) == 3 and "forest fires, GELU" in figure.title
     left = figure.panels[0].curves

@@ -100,7 +100,25 @@ def _claims(results: "xr.Dataset") -> list[Claim]:
     claims = [claim for at in _scales(results) for claim in _of_scale(at)]
     kappas = results["kappa"].values
     if len(kappas) > 1:
-        claims.append(_small_scale(results, float(kappas.min()), float(kappas.max())))
+        ends = float(kappas.min()), float(kappas.max())
+        claims.append(
+            _small_scale(
+                "small-kappa",
+                results,
+                *ends,
+                "to_zero",
+                "the infinite one, trained as long from zero",
+            )
+        )
+        claims.append(
+            _small_scale(
+                "small-kappa-ntk",
+                results,
+                *ends,
+                "to_ntk",
+                "f_ntk, the limit of infinite time (Theorem 10)",
+            )
+        )
     return claims
 
 
@@ -163,15 +181,17 @@ def _of_scale(at: "xr.Dataset") -> list[Claim]:
     ]
 
 
-def _small_scale(results: "xr.Dataset", small: float, large: float) -> Claim:
-    wide = results.isel(width=-1, step=-1)["to_ntk"]
+def _small_scale(
+    name: str, results: "xr.Dataset", small: float, large: float, key: str, goal: str
+) -> Claim:
+    wide = results.isel(width=-1, step=-1)[key]
     ratio = log2((wide.sel(kappa=large) / wide.sel(kappa=small)).values)
     near_ntk = wide.sel(kappa=small).values
     return claim_of_every(
-        "small-kappa",
-        "A small κ brings the trained network nearer to f_ntk, at the largest width.",
+        name,
+        f"A small κ brings the trained network nearer to {goal}, at the largest width.",
         {"": ratio},
-        detail=f"log2 of the distance from f_ntk for κ = {large:g} over that for κ = "
+        detail=f"log2 of the distance for κ = {large:g} over that for κ = "
         f"{small:g}, which is {np.nanmean(near_ntk):.2g} on average, in units of the "
         "targets.",
         scope={},
@@ -204,6 +224,7 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
         "to_limit": "finite and infinite",
         "to_linear": "finite and linearised",
         "linear_to_limit": "linearised and infinite",
+        "to_zero": "finite and infinite from zero",
         "to_ntk": "finite and f_ntk",
     }
     over_time = [

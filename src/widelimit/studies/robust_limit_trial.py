@@ -42,11 +42,13 @@ def train_beside_the_limit(
     Returns:
         Per recorded step and seed the training `loss` and its `penalty`, of the
         infinite network `limit_loss`; root mean squares over the test rows of the
-        distances `to_limit` (finite and infinite), `to_linear` (finite and linearised),
-        `linear_to_limit`, and `to_ntk` (finite network and $f_{ntk}$, infinite training
-        from zero); per step `limit_to_ntk` (infinite training from zero till then); per
-        seed `accuracy`; the smallest eigenvalue `min` of $\Theta_\lambda$ with its
-        `min_error`, `step_size`, and the `rate` that Theorem 11 takes from them.
+        distances of the finite network from the infinite one (`to_limit`), from the
+        linearised one (`to_linear`), from the infinite one that started at zero
+        (`to_zero`) and from what that becomes in infinite time, $f_{ntk}$ (`to_ntk`);
+        and between the linearised and the infinite one (`linear_to_limit`). Per step
+        the infinite network's own distance from $f_{ntk}$ (`limit_to_ntk`); per seed
+        `accuracy`; the smallest eigenvalue `min` of $\Theta_\lambda$ with its
+        `min_error`, the `step_size`, and the `rate` that Theorem 11 takes from them.
     """
     import xarray as xr
 
@@ -127,6 +129,7 @@ def train_beside_the_limit(
             "to_limit": (per, _rms(u["new"] - infinite)),
             "to_linear": (per, _rms(u["new"] - linear_new)),
             "linear_to_limit": (per, _rms(linear_new - infinite)),
+            "to_zero": (per, _rms(u["new"] - until)),
             "to_ntk": (per, _rms(u["new"] - ntk)),
             "limit_to_ntk": ("step", _rms(until - ntk)),
             "accuracy": ("seed", np.mean(u["new"][:, -1] * y_new > 0, axis=-1)),
