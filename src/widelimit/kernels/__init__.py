@@ -1,6 +1,11 @@
 """Kernels of networks, infinitely wide and finite."""
 
 from widelimit.kernels.empirical import empirical_ntk, empirical_ntk_block
+from widelimit.kernels.empirical_jacobian import (
+    empirical_jacobian_ntk,
+    empirical_jacobian_ntk_block,
+    empirical_jacobian_plan,
+)
 from widelimit.kernels.empirical_moments import empirical_moments
 from widelimit.kernels.empirical_nngp import empirical_nngp, empirical_nngp_block
 from widelimit.kernels.gram import PopulationGram, population_gram
@@ -33,6 +38,9 @@ __all__ = [
     "Spectrum",
     "Verdict",
     "dense_jacobian_kernel",
+    "empirical_jacobian_ntk",
+    "empirical_jacobian_ntk_block",
+    "empirical_jacobian_plan",
     "empirical_moments",
     "empirical_nngp",
     "empirical_nngp_block",
