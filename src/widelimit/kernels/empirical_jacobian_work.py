@@ -22,7 +22,7 @@ from widelimit.kernels.stages import (
 from widelimit.layers import AbstractLayer, Params
 from widelimit.layers.jets import carried, input_jets
 
-TEMPORARIES = 2  # times what a stage returns: what it needs on the way
+TEMPORARIES = 3  # times what a stage returns: what it needs on the way
 PAIRS = 3  # arrays of the size of a tile, beside those that hold layers
 
 
@@ -127,6 +127,7 @@ def _products(stages, one, two, outputs, output_axes, per_layer, same):
             ] + blocks
         elif first:
             total = stage_products(total, first, second, output_axes)
+        del first, second  # so that no two stages' factors are alive
     found = tuple(blocks) if per_layer else (total,)
     return finished_jets(found, outputs, output_axes, per_layer, same)
 
@@ -140,7 +141,7 @@ def _stage_sizes(network, shapes, row) -> tuple[int, int]:
     def arrays(params, x):
         stages = stages_of(network, params)
         kept = forward(stages, x)
-        return kept, list(backward(stages, kept))
+        return kept, [list(factors) for factors in backward(stages, kept)]
 
     kept, factors = jax.eval_shape(arrays, params, row)
     return _bytes(kept), max(map(_bytes, factors))

@@ -34,8 +34,8 @@ class TilePlan:
     def __str__(self) -> str:
         return (
             f"{self.result / GIB:.3g} GiB for a kernel of shape {self.shape}, and "
-            f"{self.working / GIB:.3g} GiB for each of {self.tiles} tiles of "
-            f"{self.rows} x {self.columns} inputs"
+            f"{self.working / GIB:.3g} GiB beside it; tiles of {self.rows} x "
+            f"{self.columns} inputs: {self.tiles}"
         )
 
 

@@ -85,8 +85,10 @@ def backward(
             stage_factors(stage, params, x, g)
             for x, g in zip(entering, cotangents, strict=True)
         ]
-        cotangents = [g for g, _ in found]
-        yield [factors for _, factors in found]
+        cotangents, factors = (list(part) for part in zip(*found, strict=True))
+        del found
+        yield factors
+        factors.clear()  # before those of the next stage are made
 
 
 @functools.partial(jax.jit, static_argnums=0)

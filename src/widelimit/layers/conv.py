@@ -130,7 +130,7 @@ class Conv(AbstractWeights):
         x: Float[Array, "n *p c"],
         cotangents: Float[Array, "n a *q o"],
     ) -> Any:
-        """The gradients: pairs of positions would be formed for pairs of derivatives."""
+        """The gradients: pairs of positions, times pairs of derivatives, are many."""
         factor = self.forward_scale(self.fan_in(x.shape[1:]))
         gradients = {"weight": factor * window_gradients(self.windows, x, cotangents)}
         if self.bias_std is not None:

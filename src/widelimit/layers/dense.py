@@ -100,6 +100,9 @@ class Dense(AbstractWeights):
         Two Gram matrices, $P$ of inputs and $Q$ of cotangents with their derivatives,
         and Leibniz' rule: $P_{\alpha\beta} Q_{00} + P_{\alpha 0} Q_{0\beta} +
         P_{0\beta} Q_{\alpha 0} + P_{00} Q_{\alpha\beta}$ (kim2023, App. H).
+
+        Returns:
+            The products, `r n r m o o` or `r n r m`.
         """
         (x1, g1), (x2, g2) = one, two
         inputs = jnp.einsum("rnd,qmd->rnqm", x1, x2)

@@ -31,6 +31,13 @@ def check_second_derivatives(caller: str, network: AbstractLayer) -> None:
 
     Gradients of $\partial_x f$ hold $\phi''$, which is zero next to a kink and infinite
     at it; automatic differentiation returns zero and tells nothing.
+
+    Args:
+        caller: Name of the public function, for messages.
+        network: The network.
+
+    Raises:
+        ValueError: If one has not; it is named.
     """
     for phi in _activations(network):
         if not phi.smooth:
