@@ -204,6 +204,26 @@ def test_wide_networks_average_to_the_limit(getkey):
     assert_mean_matches(found, limit, bias=bias)
 
 
+@pytest.mark.slow
+def test_the_distance_from_the_limit_falls_as_the_root_of_the_width(getkey):
+    x = jax.random.normal(getkey(), (2, 3))
+    widths, draws, distances = (32, 128, 512), 200, []
+    for width in widths:
+        network = kim2023_network(depth=2, width=width)
+        limit = jacobian_kernel(network, x, kind="ntk").dense()
+
+        def one(key, network=network, limit=limit):
+            params = network.init(key, (3,))
+            k = empirical_jacobian_ntk_block(network, params, x)
+            return jnp.sum(jnp.square(k - limit))
+
+        keys = jax.random.split(getkey(), draws)
+        found = jax.jit(lambda keys, one=one: jax.lax.map(one, keys))(keys)
+        distances.append(float(jnp.sqrt(jnp.mean(found))))
+    slope = np.polyfit(np.log(widths), np.log(distances), 1)[0]
+    assert abs(slope + 0.5) < 0.08
+
+
 def test_it_predicts_a_step_of_jacobian_regularised_training():
     r"""kim2023, Lemma 6, with $\lambda$: its $\Psi$ leaves it out.
 
