@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from finite_cases import DENSE, NETWORKS, NTK, blocks, drawn, jacobian, trace
+from finite_cases import DENSE, NETWORKS, NTK, blocks, drawn, jacobian, sizes, trace
 
 from oracles import assert_mean_matches, unchecked
 from widelimit.activations import GELU, ReLU, Scaled, Sine, Tanh
@@ -158,6 +158,17 @@ def test_the_block_is_traceable():
     half = jax.tree.map(lambda p: 0.5 * p, params)
     for kernel, p in zip(kernels(many, x), (params, half), strict=True):
         assert_close(kernel, empirical_jacobian_ntk(SMALL, p, x))
+
+
+def test_no_array_has_a_column_for_every_weight():
+    network = kim2023_network(depth=3, width=40)
+    params, x = drawn(network, rows=2)
+
+    def kernel(p):
+        return empirical_jacobian_ntk_block(network, p, x)
+
+    found = list(sizes(jax.make_jaxpr(kernel)(params).jaxpr))
+    assert len(found) > 50 and max(found) <= 40 * 40  # a weight matrix, transposed
 
 
 def test_it_is_computed_in_the_type_of_the_parameters():
