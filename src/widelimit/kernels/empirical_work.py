@@ -120,8 +120,8 @@ def work_for(
         pair=3 * pair,
         entries=entries,
     )
-    rows = min(rows, contraction.side(budget))
-    if cost.contraction_is_cheaper(rows, pairs=pairs):
+    at_once = min(rows, contraction.side(budget))
+    if cost.contraction_is_cheaper(at_once, pairs=pairs):
         return contraction
 
     def multiplication(columns: int) -> Work:
