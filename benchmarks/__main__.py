@@ -22,6 +22,8 @@ NAMES = (
     "overhead",
     "kernels",
     "empirical_ntk",
+    "empirical_jacobian_ntk",
+    "large_jacobian_ntk",
     "large_kernel",
     "kernel_values",
     "jacobian_numbers",

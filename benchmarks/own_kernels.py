@@ -17,7 +17,7 @@ from benchmarks.kernel_worker import (
 )
 from widelimit.activations import GELU, Erf, ReLU
 from widelimit.layers import Parameterization
-from widelimit.networks import mlp
+from widelimit.networks import kim2023_network, mlp
 
 ACTIVATIONS = {"relu": ReLU(), "erf": Erf(), "gelu": GELU()}
 
@@ -234,10 +234,41 @@ def jacobian_product(implementation, x1):
     return lambda: compiled(*arguments)
 
 
+def empirical_jacobian(implementation, width, depth, x1, memory=1.0):
+    """The Jacobian NTK of one network, or the Jacobian of all its entries, dense."""
+    from widelimit.kernels import empirical_jacobian_ntk
+
+    net = kim2023_network(depth=depth, width=width)
+    x = np.asarray(inputs(x1), np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    params = jax.block_until_ready(net.init(jax.random.key(0), x.shape[1:]))
+    if implementation == "widelimit":
+        return lambda: {"ntk": empirical_jacobian_ntk(net, params, x, memory=memory)}
+    compiled = jax.jit(lambda p, x: {"ntk": dense_entries(net, p, x)})
+    on_device = jnp.asarray(x)
+    return lambda: compiled(params, on_device)
+
+
+def dense_entries(net, params, x):
+    """Gradients of the output and of its input derivatives, and their contraction."""
+
+    def entries(p, row):
+        def output(z):
+            return net.apply(p, z[None])[0, 0]
+
+        value, slope = jax.value_and_grad(output)(row)
+        return jnp.concatenate([value[None], slope])
+
+    rows = jax.vmap(jax.jacrev(entries), (None, 0))(params, x)
+    leaves = [j.reshape(j.shape[0] * j.shape[1], -1) for j in jax.tree.leaves(rows)]
+    return sum(j @ j.T for j in leaves)
+
+
 TASKS = {
     "limit": limit,
     "floor": floor,
     "empirical": empirical,
+    "empirical_jacobian": empirical_jacobian,
     "jacobian_numbers": jacobian_numbers,
     "jacobian_gram": jacobian_gram,
     "jacobian_product": jacobian_product,

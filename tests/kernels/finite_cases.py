@@ -101,3 +101,13 @@ def is_layer(params):
 def trace(kernel):
     """The mean over equal outputs."""
     return np.einsum("...aa->...", kernel) / kernel.shape[-1]
+
+
+def sizes(jaxpr):
+    """Sizes of all arrays that a program makes, in its inner programs too."""
+    for equation in jaxpr.eqns:
+        yield from (out.aval.size for out in equation.outvars)
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if inner := getattr(inner, "jaxpr", None):
+                    yield from sizes(inner)

@@ -60,6 +60,8 @@ def test_tiles_and_columns_keep_to_the_memory():
     work = work_for(dense, DENSE, row, budget=2.0**17, **options)
     everything = work_for(dense, DENSE, row, **options)
     assert work.fixed < everything.fixed and everything.fixed > COLUMNS * 8 * 1240
+    little = 2.0**16  # too little for one gradient of every output
+    assert work_for(dense, DENSE, row, budget=little, **options).least <= little
     full = jacobian(dense, DENSE, X)
     expected = np.einsum("nap,mbp->nmab", full, full)
     k = empirical_ntk(dense, DENSE, X, output_axes=True, memory=2.0**-13)

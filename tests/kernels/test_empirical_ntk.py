@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from finite_cases import NETWORKS, blocks, drawn, jacobian, trace
+from finite_cases import NETWORKS, blocks, drawn, jacobian, sizes, trace
 
 from oracles import unchecked
 from widelimit.activations import Sine
@@ -89,16 +89,6 @@ def test_the_block_is_traceable_and_its_rows_may_lie_on_several_devices():
     for kernel, factor in zip(found, (1.0, 0.5), strict=True):
         scaled = jax.tree.map(lambda p, factor=factor: factor * p, params)
         assert_close(kernel, empirical_ntk(SMALL, scaled, x))
-
-
-def sizes(jaxpr):
-    """Sizes of all arrays that a program makes, in its inner programs too."""
-    for equation in jaxpr.eqns:
-        yield from (out.aval.size for out in equation.outvars)
-        for value in equation.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                if inner := getattr(inner, "jaxpr", None):
-                    yield from sizes(inner)
 
 
 def test_no_array_has_a_column_for_every_weight():

@@ -1,6 +1,15 @@
 """Kernels of networks, infinitely wide and finite."""
 
 from widelimit.kernels.empirical import empirical_ntk, empirical_ntk_block
+from widelimit.kernels.empirical_jacobian import (
+    empirical_jacobian_ntk,
+    empirical_jacobian_ntk_block,
+    empirical_jacobian_plan,
+)
+from widelimit.kernels.empirical_jacobian_operator import (
+    EmpiricalJacobianOperator,
+    empirical_jacobian_operator,
+)
 from widelimit.kernels.empirical_moments import empirical_moments
 from widelimit.kernels.empirical_nngp import empirical_nngp, empirical_nngp_block
 from widelimit.kernels.gram import PopulationGram, population_gram
@@ -25,6 +34,7 @@ from widelimit.kernels.spectrum_result import Spectrum, Verdict
 from widelimit.kernels.spectrum_singular import why_singular
 
 __all__ = [
+    "EmpiricalJacobianOperator",
     "JacobianKernel",
     "JacobianScalars",
     "KernelPair",
@@ -33,6 +43,10 @@ __all__ = [
     "Spectrum",
     "Verdict",
     "dense_jacobian_kernel",
+    "empirical_jacobian_ntk",
+    "empirical_jacobian_ntk_block",
+    "empirical_jacobian_operator",
+    "empirical_jacobian_plan",
     "empirical_moments",
     "empirical_nngp",
     "empirical_nngp_block",

@@ -109,21 +109,24 @@ def _initial(network: AbstractLayer, shape: Shape):
     return tree, tuple(leaf.shape for leaf in leaves)
 
 
-def check_function(f: Callable, params: Params, row: jax.ShapeDtypeStruct) -> None:
+def check_function(
+    f: Callable,
+    params: Params,
+    row: jax.ShapeDtypeStruct,
+    caller: str = "empirical_ntk",
+) -> None:
     """Raise unless a function takes a batch and returns outputs for each of its rows.
 
     Args:
         f: Function of parameters and a batch.
         params: Its parameters.
         row: Shape and type of a batch of one.
+        caller: Function to name.
 
     Raises:
         ValueError: If it does not.
     """
-    caller, batch = (
-        "empirical_ntk",
-        jax.ShapeDtypeStruct((2, *row.shape[1:]), row.dtype),
-    )
+    batch = jax.ShapeDtypeStruct((2, *row.shape[1:]), row.dtype)
     needs = f"`{caller}` needs a function of parameters and a batch of inputs"
     cure = (
         "Return shape `(n, outputs)` for inputs with n rows; `jax.vmap` makes such a "

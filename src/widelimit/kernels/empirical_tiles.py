@@ -1,6 +1,7 @@
 """A kernel in square tiles, within a budget of memory."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -8,6 +9,80 @@ from jaxtyping import Float
 from widelimit.kernels.empirical_work import Work
 
 GIB = 2**30
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """What a kernel takes: said before it is computed.
+
+    Attributes:
+        shape: Shape of the kernel, layers in front.
+        result: Bytes of it.
+        rows: Inputs of `x1` in a tile.
+        columns: Inputs of `x2` in a tile.
+        tiles: Number of tiles.
+        working: Bytes for one of them.
+    """
+
+    shape: tuple[int, ...]
+    result: int
+    rows: int
+    columns: int
+    tiles: int
+    working: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.result / GIB:.3g} GiB for a kernel of shape {self.shape}, and "
+            f"{self.working / GIB:.3g} GiB beside it; tiles of {self.rows} x "
+            f"{self.columns} inputs: {self.tiles}"
+        )
+
+
+def plan_tiles(
+    caller: str,
+    work: Work,
+    n: int,
+    m: int | None,
+    axes: tuple[int, ...],
+    size: int,
+    memory: float,
+) -> TilePlan:
+    """Tiles of a kernel within a budget.
+
+    Args:
+        caller: Function to name.
+        work: How to compute a tile.
+        n: Number of inputs of `x1`.
+        m: Number of inputs of `x2`; `None` if there is none.
+        axes: Axes of an entry of the kernel.
+        size: Bytes of a number.
+        memory: Budget in GiB of a tile, and of the result.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: If a tile of one row or the result is beyond the budget.
+    """
+    same, m = m is None, n if m is None else m
+    shape = (work.layers, n * work.entries, m * work.entries, *axes)
+    _check_memory(caller, work, shape, size, memory)
+    if same and work.alone(n) <= memory * GIB:
+        rows, columns, working = n, n, work.alone(n)
+    else:
+        side = work.side(memory * GIB)
+        rows, columns = _even(n, side), _even(m, side)
+        working = work.fixed + (rows + columns) * work.row + rows * columns * work.pair
+    down, across = -(-n // rows), -(-m // columns)
+    return TilePlan(
+        shape=shape,
+        result=math.prod(shape) * size,
+        rows=rows,
+        columns=columns,
+        tiles=down * (down + 1) // 2 if same else down * across,
+        working=int(working),
+    )
 
 
 def in_tiles(
@@ -37,29 +112,30 @@ def in_tiles(
         ValueError: If a tile of one row or the result is beyond the budget, or the
             kernel is not finite.
     """
-    other = x1 if x2 is None else x2
-    shape = (work.layers, len(x1), len(other), *axes)
-    _check_memory(caller, work, shape, x1.dtype.itemsize, memory)
-    result = np.empty(shape, x1.dtype)
-    side = work.side(memory * GIB)
-    rows, columns = _even(len(x1), side), _even(len(other), side)
+    other, m = (x1, None) if x2 is None else (x2, len(x2))
+    plan = plan_tiles(caller, work, len(x1), m, axes, x1.dtype.itemsize, memory)
+    result, e = np.empty(plan.shape, x1.dtype), work.entries
+    rows, columns = plan.rows, plan.columns
     for i in range(0, len(x1), rows):
         one = work.factors(_padded(x1, i, rows))
         for j in range(i if x2 is None else 0, len(other), columns):
             same = x2 is None and i == j
             two = one if same else work.factors(_padded(other, j, columns))
             part = np.asarray(work.products(one, two, same))
-            part = part[:, : len(x1) - i, : len(other) - j]
+            part = part[:, : (len(x1) - i) * e, : (len(other) - j) * e]
             if not np.isfinite(part).all():
                 raise ValueError(
                     f"`{caller}` needs parameters with finite outputs and gradients. "
                     "Got NaN or infinite entries in the kernel. Check the parameters "
                     "for NaN, or use float64 if they overflow."
                 )
-            result[:, i : i + rows, j : j + columns] = part
+            here, there = (
+                slice(k * e, (k + s) * e) for k, s in ((i, rows), (j, columns))
+            )
+            result[:, here, there] = part
             if x2 is None and not same:
                 swapped = part.transpose((0, 2, 1, 4, 3)[: part.ndim])
-                result[:, j : j + columns, i : i + rows] = swapped
+                result[:, there, here] = swapped
     return result
 
 

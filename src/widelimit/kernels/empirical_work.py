@@ -44,6 +44,7 @@ class Work:
         row: Bytes for each row on either side of a tile.
         pair: Bytes for each pair.
         fixed: Bytes whatever the tile.
+        entries: Rows of the kernel for each input.
     """
 
     factors: Callable[[Any], Any]
@@ -53,11 +54,16 @@ class Work:
     row: int | float
     pair: int | float
     fixed: int | float = 0
+    entries: int = 1
 
     @property
     def least(self) -> int | float:
         """Bytes for a tile of one pair."""
         return self.fixed + 2 * self.row + self.pair
+
+    def alone(self, rows: int) -> int | float:
+        """Bytes for one tile of all pairs of so many rows with themselves."""
+        return self.fixed + rows * self.row + rows**2 * self.pair
 
     def side(self, budget: float) -> int:
         """Most rows of a square tile within so many bytes, 0 if none."""
@@ -78,6 +84,7 @@ def work_for(
     per_layer: bool,
     rows: int,
     budget: float = 2.0**60,
+    entries: int = 1,
 ) -> Work:
     """The cheapest way to compute tiles of a network's tangent kernel.
 
@@ -89,28 +96,32 @@ def work_for(
         per_layer: Whether to keep layers apart.
         rows: Most rows that a tile could have.
         budget: Bytes that a tile may take.
+        entries: Rows of the kernel for each input, where a function gives so many times
+            its outputs.
 
     Returns:
         The way.
     """
-    leaves, tree = jax.tree.flatten(params)
-    shapes = (tree, tuple(jax.ShapeDtypeStruct(p.shape, p.dtype) for p in leaves))
+    shapes = shapes_of(params)
     if isinstance(network, AbstractLayer):
         return _layered(network, params, shapes, row, output_axes, per_layer)
     cost = _cost(network, shapes, row)
     outputs, weights = cost.outputs, row.dtype.itemsize * cost.parameters
-    options = (outputs, output_axes, per_layer)
-    pair = row.dtype.itemsize * (outputs**2 if output_axes else 1)
+    one = outputs // entries
+    options = (one, entries, output_axes, per_layer)
+    pairs = one * entries if output_axes else entries
+    pair = row.dtype.itemsize * entries * pairs * (one if output_axes else 1)
     contraction = Work(
         lambda x: _jacobians(network, params, x),
         lambda one, two, same: _contracted(one, two, *options, same),
-        outputs,
+        one,
         layers=1,
         row=outputs * (weights + cost.activations),
         pair=3 * pair,
+        entries=entries,
     )
-    rows = min(rows, contraction.side(budget))
-    if cost.contraction_is_cheaper(rows, output_axes=output_axes):
+    at_once = min(rows, contraction.side(budget))
+    if cost.contraction_is_cheaper(at_once, pairs=pairs):
         return contraction
 
     def multiplication(columns: int) -> Work:
@@ -119,11 +130,12 @@ def work_for(
             lambda one, two, same: _multiplied(
                 network, params, one, two, columns, *options, same
             ),
-            outputs,
+            one,
             layers=1,
             row=(1 + columns) * cost.activations / 2,
             pair=3 * pair,
             fixed=2 * columns * (weights + cost.activations),
+            entries=entries,
         )
 
     columns = COLUMNS
@@ -132,13 +144,21 @@ def work_for(
     return multiplication(columns)
 
 
+def shapes_of(params: Params) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+    """The structure of parameters, and the shapes and types: something to look up by.
+
+    Args:
+        params: The parameters.
+
+    Returns:
+        Both.
+    """
+    leaves, tree = jax.tree.flatten(params)
+    return tree, tuple(jax.ShapeDtypeStruct(p.shape, p.dtype) for p in leaves)
+
+
 def _layered(network, params, shapes, row, output_axes, per_layer) -> Work:
-    layers, bytes_of_row, outputs = _sizes(network, shapes, row)
-    if not layers:
-        raise ValueError(
-            "A tangent kernel needs a network with parameters that are trained. Got "
-            f"`{network}`. Add a layer that has some, such as `Dense`."
-        )
+    layers, bytes_of_row, outputs = sizes_of(network, shapes, row)
     options = (outputs, output_axes, per_layer)
     blocks = layers if per_layer else 1
     pair = row.dtype.itemsize * (outputs**2 if output_axes else 1)
@@ -153,8 +173,20 @@ def _layered(network, params, shapes, row, output_axes, per_layer) -> Work:
 
 
 @functools.lru_cache(maxsize=256)
-def _sizes(network, shapes, row) -> tuple[int, int, int]:
-    """Number of layers, bytes for a row of a tile, and number of outputs."""
+def sizes_of(network, shapes, row) -> tuple[int, int, int]:
+    """Number of layers, bytes for a row of a tile, and number of outputs.
+
+    Args:
+        network: The network.
+        shapes: Structure of its parameters, and their shapes and types.
+        row: Shape and type of a batch of one.
+
+    Returns:
+        The three.
+
+    Raises:
+        ValueError: If no layer has parameters that are trained.
+    """
 
     def arrays(p, x):
         return network_factors(network, p, x), layer_arrays(network, p, x)
@@ -166,6 +198,11 @@ def _sizes(network, shapes, row) -> tuple[int, int, int]:
         math.prod(leaf.shape) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves((factors, kept))
     )
+    if not factors:
+        raise ValueError(
+            "A tangent kernel needs a network with parameters that are trained. Got "
+            f"`{network}`. Add a layer that has some, such as `Dense`."
+        )
     return len(factors), size, outputs_of(network, params, row)
 
 
@@ -196,7 +233,7 @@ def _layer_factors(network, params, x):
 def _layer_products(one, two, outputs, output_axes, per_layer, same):
     with precisely():
         blocks = factor_products(one, two, output_axes=output_axes)
-    return _finished(blocks, outputs, output_axes, per_layer, same)
+    return finished(blocks, outputs, output_axes, per_layer, same)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -205,28 +242,42 @@ def _jacobians(f, params, x):
         return row_jacobians(f, params, x)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
-def _contracted(one, two, outputs, output_axes, per_layer, same):
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
+def _contracted(one, two, outputs, entries, output_axes, per_layer, same):
     with precisely():
-        block = contracted(one, two, output_axes=output_axes)
-    return _finished((block,), outputs, output_axes, per_layer, same)
+        block = contracted(one, two, output_axes=output_axes, entries=entries)
+    return finished((block,), outputs, output_axes, per_layer, same)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8))
-def _multiplied(f, params, x1, x2, columns, outputs, output_axes, per_layer, same):
+@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6, 7, 8, 9))
+def _multiplied(
+    f, params, x1, x2, columns, outputs, entries, output_axes, per_layer, same
+):
+    options = {"output_axes": output_axes, "columns": columns, "entries": entries}
     with precisely():
-        block = multiplied(f, params, x1, x2, output_axes=output_axes, columns=columns)
-    return _finished((block,), outputs, output_axes, per_layer, same)
+        block = multiplied(f, params, x1, x2, **options)
+    return finished((block,), outputs, output_axes, per_layer, same)
 
 
-def _finished(
+def finished(
     blocks: tuple[Float[Array, "n m *o"], ...],
     outputs: int,
     output_axes: bool,
     per_layer: bool,
     same: bool,
 ) -> Float[Array, "h n m *o"]:
-    """The mean over outputs, the layers' sum if they are not kept, and symmetry."""
+    """The mean over outputs, the layers' sum if they are not kept, and symmetry.
+
+    Args:
+        blocks: What each layer adds to the kernel.
+        outputs: Number of outputs.
+        output_axes: Whether all outputs are paired.
+        per_layer: Whether to keep layers apart.
+        same: Whether the kernel is symmetric.
+
+    Returns:
+        The kernel, layers in front.
+    """
     if per_layer:
         kernel = jnp.stack(blocks)
     else:

@@ -36,8 +36,26 @@ def row_jacobians(f: Function, params: Any, x: Float[Array, "n *s"]) -> Any:
     return row_gradients(_flat(f), params, x, units)
 
 
-def contracted(one: Any, two: Any, *, output_axes: bool) -> Float[Array, "n m *o"]:
-    """The kernel from `row_jacobians` of two batches; without output axes its trace."""
+def contracted(
+    one: Any, two: Any, *, output_axes: bool, entries: int = 1
+) -> Float[Array, "k l *o"]:
+    """The kernel from `row_jacobians` of two batches; without output axes its trace.
+
+    Args:
+        one: Gradients of one batch.
+        two: Gradients of another.
+        output_axes: Whether to pair all outputs; else equal ones, and add these up.
+        entries: Rows of the kernel for each input: a function gives outputs for each.
+
+    Returns:
+        The kernel `k l o o`, or its trace `k l`.
+    """
+
+    def by_entry(leaf: Array) -> Array:
+        n, o, *rest = leaf.shape
+        return leaf.reshape(n * entries, o // entries, *rest)
+
+    one, two = (jax.tree.map(by_entry, side) for side in (one, two))
     return inner_products(one, two, output_axes=output_axes)
 
 
@@ -49,7 +67,8 @@ def multiplied(
     *,
     output_axes: bool,
     columns: int = COLUMNS,
-) -> Float[Array, "n m *o"]:
+    entries: int = 1,
+) -> Float[Array, "k l *o"]:
     """The kernel, column by column, without a Jacobian.
 
     Args:
@@ -59,26 +78,29 @@ def multiplied(
         x2: Inputs, one per row.
         output_axes: Whether to pair all outputs; else equal ones, and add these up.
         columns: How many to compute at a time.
+        entries: Rows of the kernel for each input: `f` gives outputs for each.
 
     Returns:
-        The kernel `n m o o`, or its trace `n m`.
+        The kernel `k l o o`, or its trace `k l`.
     """
     units = _units(f, params, x1)
-    m, o = len(x2), len(units)
+    n, m, each = len(x1), len(x2), len(units)
+    o = each // entries
     f = _flat(f)
     _, push = jax.linearize(lambda p: f(p, x1), params)
 
     def column(at):
-        row, unit = x2[at // o], units[at % o]
+        row, unit = x2[at // each], units[at % each]
         _, pull = jax.vjp(lambda p: f(p, row[None]), params)
-        column = push(*pull(unit[None]))
-        return column if output_axes else column @ unit
+        column = push(*pull(unit[None])).reshape(n * entries, o)
+        return column if output_axes else column @ units[at % o, :o]
 
-    batch = min(columns, m * o)
-    flat = jax.lax.map(column, jnp.arange(m * o), batch_size=batch)
+    batch = min(columns, m * each)
+    flat = jax.lax.map(column, jnp.arange(m * each), batch_size=batch)
+    flat = flat.reshape(m * entries, o, n * entries, -1)
     if output_axes:
-        return flat.reshape(m, o, len(x1), o).transpose(2, 0, 3, 1)
-    return flat.reshape(m, o, len(x1)).sum(1).T
+        return flat.transpose(2, 0, 3, 1)
+    return flat[..., 0].sum(1).T
 
 
 def outputs_of(f: Function, params: Any, x: Any) -> int:
@@ -102,9 +124,16 @@ class Cost:
     parameters: int
     outputs: int
 
-    def contraction_is_cheaper(self, rows: int, *, output_axes: bool) -> bool:
-        """Whether gradients of so many rows at a time take fewer operations."""
-        pairs = self.outputs if output_axes else 1
+    def contraction_is_cheaper(self, rows: int, *, pairs: int) -> bool:
+        """Whether gradients of so many rows at a time take fewer operations.
+
+        Args:
+            rows: How many.
+            pairs: Entries of the kernel for an output at one row and any at another.
+
+        Returns:
+            The answer.
+        """
         gradients = 2 * pairs * self.parameters + 6 * self.flops / max(rows, 1)
         return rows > 0 and gradients <= 2 * self.flops
 

@@ -6,6 +6,7 @@ kernel is $c^2 \langle x_i, x_j \rangle \langle \delta_{ia}, \delta_{jb} \rangle
 Gram matrices in place of a Jacobian with as many columns as weights.
 """
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -65,6 +66,43 @@ def layer_arrays(
 
 
 def _tapped(network: AbstractLayer, params: Params, x: Float[Array, "n *s"]):
+    y = jax.eval_shape(network.apply, params, x)
+    units = output_units(y)
+    return pulled_back(network, params, x, units)[:3]
+
+
+def output_units(y: Any) -> Float[Array, "n o *t"]:
+    """The derivatives of outputs by themselves, outputs counted flat.
+
+    Args:
+        y: Outputs, or their shape and type.
+
+    Returns:
+        Unit vectors, the same at every row.
+    """
+    # Rows do not meet, so one pass serves an output at all of them.
+    units = jnp.eye(math.prod(y.shape[1:]), dtype=y.dtype).reshape(-1, *y.shape[1:])
+    return jnp.broadcast_to(units, (len(y), *units.shape))
+
+
+def pulled_back(
+    network: AbstractLayer,
+    params: Params,
+    x: Float[Array, "n *s"],
+    cotangents: Float[Array, "n o *t"],
+) -> tuple[list[tuple[AbstractLayer, Params]], list[Array], list[Array], Array]:
+    """Cotangents of a network's outputs, carried back to its layers and its input.
+
+    Args:
+        network: The network, or part of one.
+        params: Its parameters.
+        x: Inputs, one per row.
+        cotangents: Derivatives of some outputs by those of `network`.
+
+    Returns:
+        The layers with parameters, their inputs, the derivatives by what they give, and
+        those by `x`.
+    """
     found: list[tuple[AbstractLayer, Params]] = []
     shapes: list[jax.ShapeDtypeStruct] = []
 
@@ -73,9 +111,9 @@ def _tapped(network: AbstractLayer, params: Params, x: Float[Array, "n *s"]):
         shapes.append(jax.ShapeDtypeStruct(y.shape, y.dtype))
         return y
 
-    y = jax.eval_shape(lambda: network.apply_tapped(params, x, find))
+    jax.eval_shape(lambda: network.apply_tapped(params, x, find))
 
-    def shifted(shifts):
+    def shifted(shifts, x):
         rest, inputs = iter(shifts), []
 
         def shift(layer, p, x, y):
@@ -86,12 +124,9 @@ def _tapped(network: AbstractLayer, params: Params, x: Float[Array, "n *s"]):
 
     # The derivatives by zeros added to a layer's outputs are those by the outputs.
     zeros = [jnp.zeros(s.shape, s.dtype) for s in shapes]
-    _, pull, inputs = jax.vjp(shifted, zeros, has_aux=True)
-    # Rows do not meet, so one pass serves an output at all of them.
-    units = jnp.eye(y.size // len(x), dtype=y.dtype).reshape(-1, 1, *y.shape[1:])
-    units = jnp.broadcast_to(units, (len(units), *y.shape))
-    (cotangents,) = jax.vmap(pull, out_axes=1)(units)
-    return found, inputs, cotangents
+    _, pull, inputs = jax.vjp(shifted, zeros, x, has_aux=True)
+    slopes, slope = jax.vmap(pull, in_axes=1, out_axes=1)(cotangents)
+    return found, inputs, slopes, slope
 
 
 def factor_products(

@@ -1,6 +1,7 @@
 """What every layer offers."""
 
 import abc
+import functools
 from typing import Any, ClassVar
 
 import jax
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from widelimit.description import Description
 from widelimit.layers.gradients import Tap, inner_products, row_gradients
+from widelimit.layers.jets import paired
 from widelimit.layers.moments import Moments
 
 Shape = tuple[int, ...]
@@ -154,6 +156,44 @@ class AbstractLayer(Description, abc.ABC):
             The products, `n m o o` or `n m`.
         """
         return inner_products(one, two, output_axes=output_axes)
+
+    def jacobian_factors(
+        self,
+        params: Params,
+        x: Float[Array, "n *s"],
+        cotangents: Float[Array, "n o *t"],
+    ) -> Any:
+        """`gradient_factors` as `jacobian_products` wants them, before jets are taken.
+
+        Args:
+            params: What `init` returned, or a trained version of it.
+            x: Inputs of the layer, one per row.
+            cotangents: Derivatives of the network's outputs by this layer's.
+
+        Returns:
+            A pytree of arrays with one entry per row, of which `gradient_products` can
+            be formed.
+        """
+        return self.gradient_factors(params, x, cotangents)
+
+    def jacobian_products(
+        self, one: Any, two: Any, *, output_axes: bool
+    ) -> Float[Array, "r n r m *o"]:
+        r"""Inner products of gradients of the outputs and of their input derivatives.
+
+        The layer's share of the Jacobian NTK: `gradient_products` differentiated along
+        the directions of either side. A layer that knows more may form it at once.
+
+        Args:
+            one: Jets of `jacobian_factors` of one batch.
+            two: Jets of `jacobian_factors` of another.
+            output_axes: Whether to pair all outputs; else equal ones, and add these up.
+
+        Returns:
+            The products, `r n r m o o` or `r n r m`.
+        """
+        products = functools.partial(self.gradient_products, output_axes=output_axes)
+        return paired(products, one, two)
 
     def __call__(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:
         """`apply`, so that a description serves as a function that is equal by value.

@@ -122,6 +122,15 @@ class Conv(AbstractWeights):
     ) -> Any:
         if pairs_are_cheaper(self.windows, x, cotangents):
             return x, cotangents
+        return self.jacobian_factors(params, x, cotangents)
+
+    def jacobian_factors(
+        self,
+        params: Params,
+        x: Float[Array, "n *p c"],
+        cotangents: Float[Array, "n a *q o"],
+    ) -> Any:
+        """The gradients: pairs of positions, times pairs of derivatives, are many."""
         factor = self.forward_scale(self.fan_in(x.shape[1:]))
         gradients = {"weight": factor * window_gradients(self.windows, x, cotangents)}
         if self.bias_std is not None:

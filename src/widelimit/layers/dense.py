@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key
 from widelimit._checks import check_count
 from widelimit.layers.base import Params, Shape
 from widelimit.layers.gradients import inner_products
+from widelimit.layers.jets import at_values, leibniz
 from widelimit.layers.moments import Moments
 from widelimit.layers.weights import AbstractWeights, Parameterization
 
@@ -90,6 +91,27 @@ class Dense(AbstractWeights):
         if output_axes:
             inputs = inputs[:, :, None, None]
         return inputs * inner_products(g1, g2, output_axes=output_axes)
+
+    def jacobian_products(
+        self, one: Any, two: Any, *, output_axes: bool
+    ) -> Float[Array, "r n r m *o"]:
+        r"""The same with the gradients $\dot x \delta^\top + x \dot\delta^\top$.
+
+        Two Gram matrices, $P$ of inputs and $Q$ of cotangents with their derivatives,
+        and Leibniz' rule: $P_{\alpha\beta} Q_{00} + P_{\alpha 0} Q_{0\beta} +
+        P_{0\beta} Q_{\alpha 0} + P_{00} Q_{\alpha\beta}$ (kim2023, App. H).
+
+        Returns:
+            The products, `r n r m o o` or `r n r m`.
+        """
+        (x1, g1), (x2, g2) = one, two
+        inputs = jnp.einsum("rnd,qmd->rnqm", x1, x2)
+        inputs = self.forward_scale(x1.shape[-1]) ** 2 * inputs
+        inputs = inputs + self.bias_factor**2 * at_values(inputs)  # a bias has x = 1
+        if output_axes:
+            inputs = inputs[..., None, None]
+        subscripts = "rnaw,qmbw->rnqmab" if output_axes else "rnaw,qmaw->rnqm"
+        return leibniz(inputs, jnp.einsum(subscripts, g1, g2))
 
     def moments(self, m: Moments) -> Moments:
         return self._random_linear(m, self.fan_in(m.shape), (self.features,))

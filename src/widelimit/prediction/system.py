@@ -5,9 +5,10 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from widelimit._checks import check_finite
+from widelimit.kernels import EmpiricalJacobianOperator
 from widelimit.kernels.jacobian import JacobianKernel
 
 
@@ -92,11 +93,14 @@ def diagonal_of(
     return None
 
 
-def per_input(kernel: np.ndarray | SymmetricOperator) -> int:
-    """Rows of every input; the first of them is its value, if there are several."""
-    if isinstance(kernel, JacobianKernel):
-        return kernel.shape[0] // len(kernel.x1)
-    return 1
+def value_rows(kernel: np.ndarray | SymmetricOperator) -> Bool[np.ndarray, " r"]:
+    """Which rows are those of values: all, if there are none of derivatives."""
+    rows, values = np.ones(kernel.shape[0], bool), 1
+    if isinstance(kernel, EmpiricalJacobianOperator) and kernel.output_axes:
+        values = kernel.outputs
+    if isinstance(kernel, JacobianKernel | EmpiricalJacobianOperator):
+        rows.reshape(len(kernel.x1), -1)[:, values:] = False
+    return rows
 
 
 def ridge_of(
@@ -135,5 +139,5 @@ def ridge_of(
                 "of gradients. Give one number for every row."
             )
         return added
-    added[:: per_input(kernel)] = given
+    added[value_rows(kernel)] = given
     return added

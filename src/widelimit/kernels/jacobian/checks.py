@@ -26,6 +26,29 @@ def check_smooth(caller: str, network: AbstractLayer) -> None:
         )
 
 
+def check_second_derivatives(caller: str, network: AbstractLayer) -> None:
+    r"""Raise unless every activation has a second derivative.
+
+    Gradients of $\partial_x f$ hold $\phi''$, which is zero next to a kink and infinite
+    at it; automatic differentiation returns zero and tells nothing.
+
+    Args:
+        caller: Name of the public function, for messages.
+        network: The network.
+
+    Raises:
+        ValueError: If one has not; it is named.
+    """
+    for phi in _activations(network):
+        if not phi.smooth:
+            raise ValueError(
+                f"`{caller}` needs activations with a second derivative. Got `{phi}`, "
+                "at whose kink there is none, so that gradients of the input "
+                "derivatives do not say how training moves them. Use `Erf()`, `GELU()` "
+                "or another smooth activation."
+            )
+
+
 def check_kinks(caller: str, network: AbstractLayer) -> None:
     """Raise if an activation has kinks whose second derivatives are not known."""
     for phi in _activations(network):

@@ -1,0 +1,152 @@
+"""How tiles of a finite network's Jacobian NTK are computed, and what they take."""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from widelimit.kernels.empirical_checks import check_function
+from widelimit.kernels.empirical_work import Work, shapes_of, sizes_of, work_for
+from widelimit.kernels.jacobian_products import Function
+from widelimit.kernels.stages import (
+    backward,
+    finished_jets,
+    forward,
+    stage_products,
+    stages_of,
+)
+from widelimit.layers import AbstractLayer, Params
+from widelimit.layers.jets import carried, input_jets
+
+TEMPORARIES = 3  # times what a stage returns: what it needs on the way
+PAIRS = 3  # arrays of the size of a tile, beside those that hold layers
+
+
+@dataclass(frozen=True)
+class ValueAndPartials:
+    r"""The function $[f; \partial_x f]$ of a network: a value, then $d$ derivatives.
+
+    It is equal to another of the same network, so that programs compiled for the one
+    serve the other.
+
+    Attributes:
+        network: Description of the network, or a function of parameters and a batch.
+    """
+
+    network: AbstractLayer | Function
+
+    def __call__(
+        self, params: Params, x: Float[Array, "n *s"]
+    ) -> Float[Array, "n r o"]:
+        """The values and input derivatives, forwards, so that it can be pulled back.
+
+        Args:
+            params: The parameters.
+            x: Inputs, one per row.
+
+        Returns:
+            Outputs, counted flat, behind the axis of the value and the derivatives.
+        """
+
+        def outputs(x):
+            return jnp.reshape(self.network(params, x), (len(x), -1))
+
+        return jnp.moveaxis(carried(outputs, input_jets(x)), 0, 1)
+
+
+def jacobian_work(
+    caller: str,
+    network: AbstractLayer | Function,
+    params: Params,
+    row: jax.ShapeDtypeStruct,
+    *,
+    output_axes: bool,
+    per_layer: bool,
+    rows: int,
+    budget: float = 2.0**60,
+) -> Work:
+    """How to compute tiles of a network's Jacobian NTK.
+
+    Args:
+        caller: Function to name.
+        network: Description of the network, or a function of parameters and a batch.
+        params: Its parameters.
+        row: Shape and type of a batch of one.
+        output_axes: Whether to pair all outputs.
+        per_layer: Whether to keep layers apart.
+        rows: Most rows that a tile could have.
+        budget: Bytes that a tile may take.
+
+    Returns:
+        The way.
+    """
+    entries = 1 + math.prod(row.shape)
+    if not isinstance(network, AbstractLayer):
+        check_function(network, params, row, caller)
+        return work_for(
+            ValueAndPartials(network),
+            params,
+            row,
+            output_axes=output_axes,
+            per_layer=False,
+            rows=rows,
+            budget=budget,
+            entries=entries,
+        )
+    shapes = shapes_of(params)
+    layers, _, outputs = sizes_of(network, shapes, row)
+    kept, passing = _stage_sizes(network, shapes, row)
+    blocks = layers if per_layer else 1
+    pair = row.dtype.itemsize * entries**2 * (outputs**2 if output_axes else 1)
+    stages = stages_of(network, params)
+    options = (outputs, output_axes, per_layer)
+    return Work(
+        lambda x: forward(stages, jnp.asarray(x)),
+        lambda one, two, same: _products(stages, one, two, *options, same),
+        outputs,
+        layers=blocks,
+        row=kept + TEMPORARIES * passing,
+        pair=pair * (PAIRS * blocks + 2),
+        entries=entries,
+    )
+
+
+def _products(stages, one, two, outputs, output_axes, per_layer, same):
+    """A tile: the stages' shares, while cotangents go back through them."""
+    total, blocks = None, []
+    for factors in backward(stages, one) if same else backward(stages, one, two):
+        first, second = factors[0], factors[-1]
+        if per_layer:
+            blocks = [
+                stage_products(None, (a,), (b,), output_axes)
+                for a, b in zip(first, second, strict=True)
+            ] + blocks
+        elif first:
+            total = stage_products(total, first, second, output_axes)
+        del first, second  # so that no two stages' factors are alive
+    found = tuple(blocks) if per_layer else (total,)
+    return finished_jets(found, outputs, output_axes, per_layer, same)
+
+
+@functools.lru_cache(maxsize=256)
+def _stage_sizes(network, shapes, row) -> tuple[int, int]:
+    """Bytes that a row keeps of all stages, and that it needs most at one of them."""
+    tree, leaves = shapes
+    params = jax.tree.unflatten(tree, leaves)
+
+    def arrays(params, x):
+        stages = stages_of(network, params)
+        kept = forward(stages, x)
+        return kept, [list(factors) for factors in backward(stages, kept)]
+
+    kept, factors = jax.eval_shape(arrays, params, row)
+    return _bytes(kept), max(map(_bytes, factors))
+
+
+def _bytes(arrays: Any) -> int:
+    leaves = jax.tree.leaves(arrays)
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
