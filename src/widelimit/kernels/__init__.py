@@ -6,6 +6,7 @@ from widelimit.kernels.empirical_jacobian import (
     empirical_jacobian_ntk_block,
     empirical_jacobian_plan,
 )
+from widelimit.kernels.empirical_jacobian_nngp import empirical_jacobian_nngp
 from widelimit.kernels.empirical_jacobian_operator import (
     EmpiricalJacobianOperator,
     empirical_jacobian_operator,
@@ -43,6 +44,7 @@ __all__ = [
     "Spectrum",
     "Verdict",
     "dense_jacobian_kernel",
+    "empirical_jacobian_nngp",
     "empirical_jacobian_ntk",
     "empirical_jacobian_ntk_block",
     "empirical_jacobian_operator",

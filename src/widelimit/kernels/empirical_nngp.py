@@ -67,12 +67,12 @@ def empirical_nngp(
     check_network(caller, network)
     dtype = params_dtype(caller, params)
     a, b = input_pair(caller, x1, x2, dtype)
-    _check_last(caller, network)
+    check_last(caller, network)
     check_params(caller, network, params, a.shape[1:])
     with jax.enable_x64(dtype == "float64"):
         work = Work(
             lambda x: _features(network, params, x),
-            lambda one, two, same: _covariance(network, one, two, same)[None],
+            lambda one, two, same: last_covariance(network, one, two, same)[None],
             1,
             1,
             row=bytes_of_row(network, a.shape[1:], dtype),
@@ -101,10 +101,10 @@ def empirical_nngp_block(
     Raises:
         ValueError: If the network does not end with `Dense` or `Readout`.
     """
-    _check_last("empirical_nngp_block", network)
+    check_last("empirical_nngp_block", network)
     one = _features(network, params, x1)
     two = one if x2 is None else _features(network, params, x2)
-    return _covariance(network, one, two, x2 is None)
+    return last_covariance(network, one, two, x2 is None)
 
 
 def ends_at_random(network: AbstractLayer) -> bool:
@@ -118,7 +118,16 @@ def _last(network: AbstractLayer) -> AbstractLayer:
     return network
 
 
-def _check_last(caller: str, network: AbstractLayer) -> None:
+def check_last(caller: str, network: AbstractLayer) -> None:
+    """Refuse a network whose last layer is not one that can be averaged out.
+
+    Args:
+        caller: Function to name.
+        network: The network.
+
+    Raises:
+        ValueError: If it is not.
+    """
     if not ends_at_random(network):
         raise ValueError(
             f"`{caller}` needs a network whose last layer is `Dense` or `Readout`. Got "
@@ -126,8 +135,20 @@ def _check_last(caller: str, network: AbstractLayer) -> None:
         )
 
 
-def _below(network: AbstractLayer, params: Params, x: Array, tap: Tap | None) -> Array:
-    """The features that enter the last layer."""
+def features_below(
+    network: AbstractLayer, params: Params, x: Array, tap: Tap | None = None
+) -> Array:
+    """The features that enter the last layer.
+
+    Args:
+        network: The network.
+        params: Its parameters.
+        x: Inputs, one per row.
+        tap: As of `AbstractLayer.apply_tapped`.
+
+    Returns:
+        The features, one row each.
+    """
     while isinstance(network, Sequential):
         for layer, p in zip(network.layers[:-1], params[:-1], strict=True):
             x = layer.apply(p, x) if tap is None else layer.apply_tapped(p, x, tap)
@@ -138,11 +159,27 @@ def _below(network: AbstractLayer, params: Params, x: Array, tap: Tap | None) ->
 @functools.partial(jax.jit, static_argnums=0)
 def _features(network, params, x):
     with precisely():
-        return _below(network, params, x, None)
+        return features_below(network, params, x)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def _covariance(network, one, two, same):
+def last_covariance(
+    network: AbstractLayer,
+    one: Float[Array, "n m"],
+    two: Float[Array, "k m"],
+    same: bool,
+) -> Float[Array, "n k"]:
+    """Covariance of an output from the features that enter the last layer.
+
+    Args:
+        network: The network.
+        one: Features of some inputs.
+        two: Those of others.
+        same: Whether these are the same, and the result symmetric.
+
+    Returns:
+        The covariance.
+    """
     with precisely():
         m = _last(network).moments(feature_moments(one, two, joint=False))
     return mirrored(m.cross[None], 1)[0] if same else m.cross
@@ -168,7 +205,7 @@ def bytes_of_row(network: AbstractLayer, shape: Shape, dtype: str) -> int:
 
     def run(key):
         params = network.init(key, shape)
-        return _below(network, params, jnp.zeros((1, *shape)), count)
+        return features_below(network, params, jnp.zeros((1, *shape)), count)
 
     out = jax.eval_shape(run, jax.random.key(0))
     return (sum(arrays) + 2 * out.size) * np.dtype(dtype).itemsize
