@@ -105,7 +105,7 @@ def regression(images, digits, memory):
         "residual": found.residual,
         "robust": quality(robust, test, signs),
         "plain": quality(plain, test, signs),
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
     }
 
 
