@@ -29,6 +29,7 @@ NAMES = (
     "jacobian_numbers",
     "jacobian_gram",
     "jacobian_product",
+    "jacobian_regression",
 )
 RESULTS = Path(__file__).with_name("results.md")
 

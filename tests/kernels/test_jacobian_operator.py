@@ -20,6 +20,7 @@ from widelimit.kernels import (
 )
 from widelimit.kernels.jacobian import dense as dense_module
 from widelimit.kernels.jacobian import tiles
+from widelimit.kernels.jacobian.dense import pair_blocks
 from widelimit.layers import (
     Activation,
     Conv,
@@ -151,6 +152,15 @@ def test_the_gram_matrix_is_symmetric_to_the_last_bit(case, monkeypatch):
     same(tiled.diagonal(), np.diag(matrix))
     eigenvalues = np.linalg.eigvalsh(matrix)
     assert eigenvalues[0] > -1e-12 * eigenvalues[-1]
+
+
+def test_values_take_no_memory_for_features():
+    x = np.random.default_rng(0).standard_normal((20, 300))
+    kernel = jacobian_kernel(net(Erf()), x).part("value", "value").to_jax()
+    every = jnp.arange(20)
+    program = jax.jit(pair_blocks).lower(kernel, every[:, None], every).compile()
+    memory = program.memory_analysis()
+    assert memory and memory.temp_size_in_bytes < 20 * 20 * 8 * 10
 
 
 def test_blocks_of_pairs(kernel):

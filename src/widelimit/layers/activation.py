@@ -39,13 +39,24 @@ class Activation(AbstractLayer):
     def apply(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *s"]:
         return self.function(x)
 
-    def moments(self, m: Moments) -> Moments:
+    def check(self, m: Moments) -> None:
+        """Refuse features that are not Gaussian.
+
+        Args:
+            m: Moments of the features.
+
+        Raises:
+            ValueError: If they are not.
+        """
         if not m.gaussian:
             raise ValueError(
                 f"`Activation.moments` needs Gaussian features, which a dense or a "
                 f"convolutional layer makes. Got `{self}` behind features that are "
                 "not. Put such a layer before it."
             )
+
+    def moments(self, m: Moments) -> Moments:
+        self.check(m)
         phi = self.function
         p, q = m.variances()
         ntk = m.ntk

@@ -25,6 +25,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from widelimit.kernels.aligned import aligned
 from widelimit.kernels.jacobian import FrameScalars, JacobianKernel
 from widelimit.prediction.approximate_inverse import AbstractApproximateInverse
 
@@ -83,7 +84,8 @@ class Structured(AbstractApproximateInverse):
     def apply(self, r: Columns) -> Columns:
         with self._on_the_host():
             if self.arrays is None:
-                self.arrays = jax.tree.map(jnp.asarray, self._arrays())
+                # Read in place: as JAX's own arrays they would be there twice.
+                self.arrays = jax.tree.map(aligned, self._arrays())
             z, images = _first_level(self.arrays, r)
         z = np.array(z)
         if self.coarse is None:
@@ -100,11 +102,11 @@ class Structured(AbstractApproximateInverse):
 
     def _arrays(self) -> dict[str, Any]:
         """What the compiled functions need."""
-        names = ["scalars", "x", "shift", "scale", "inverse_values"]
-        names += ["inverse_gradients"]
+        names = ["scalars", "x", "shift", "inverse_values", "inverse_gradients"]
         if self.coarse is not None:
             names += ["common", "own", "unit", "on_x", "on_y"]
-        return {name: getattr(self, name) for name in names}
+        arrays = {name: getattr(self, name) for name in names}
+        return arrays | {"scale": np.array([self.scale])}
 
     def _choose_directions(self, directions: int) -> None:
         """The fields of directions that span the coarse space's gradients."""

@@ -30,18 +30,25 @@ def pair_blocks(kernel: JacobianPairs, i: Any, j: Any) -> Float[Array, "*s r c"]
     """
     x, z = (jnp.asarray(a)[k] for a, k in ((kernel.x1, i), (kernel.x2, j)))
     s = jax.tree.map(lambda a: jnp.asarray(a)[i, j][..., None], kernel.scalars)
-    y, w = (s.scale(a)[..., None] * a for a in (x, z))
-    near, far = s.plane(y, w)
     left, right = (
         math.sqrt(r) for r in (kernel.row_regularization, kernel.column_regularization)
     )
-    block = y[..., :, None] * near[..., None, :] + w[..., :, None] * far[..., None, :]
-    block = block + s.k_c[..., None] * jnp.eye(x.shape[-1], dtype=x.dtype)
-    top = jnp.concatenate([s.k, right * (2 * s.k_b * z + s.k_c * x)], axis=-1)
-    side = left * (2 * s.k_a * x + s.k_c * z)
-    rest = jnp.concatenate([side[..., None], (left * right) * block], axis=-1)
-    whole = jnp.concatenate([top[..., None, :], rest], axis=-2)
-    return whole[..., KEPT[kernel.row_part], KEPT[kernel.column_part]]
+    # Only what is wanted is formed: inputs may have many features.
+    values, gradients = (kernel.column_part != p for p in ("gradient", "value"))
+    rows = []
+    if kernel.row_part != "gradient":
+        top = [s.k] * values + [right * (2 * s.k_b * z + s.k_c * x)] * gradients
+        rows.append(jnp.concatenate(top, axis=-1)[..., None, :])
+    if kernel.row_part != "value":
+        side = [(left * (2 * s.k_a * x + s.k_c * z))[..., None]] * values
+        if gradients:
+            y, w = (s.scale(a)[..., None] * a for a in (x, z))
+            near, far = (v[..., None, :] for v in s.plane(y, w))
+            block = y[..., :, None] * near + w[..., :, None] * far
+            block = block + s.k_c[..., None] * jnp.eye(x.shape[-1], dtype=x.dtype)
+            side.append((left * right) * block)
+        rows.append(jnp.concatenate(side, axis=-1))
+    return jnp.concatenate(rows, axis=-2)
 
 
 def diagonal(kernel: JacobianPairs) -> Float[Array, " r"]:

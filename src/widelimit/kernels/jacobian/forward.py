@@ -12,8 +12,10 @@ from jaxtyping import Array, Float
 from widelimit.kernels.jacobian.means import means
 from widelimit.kernels.jacobian.partials import AnyPartials, compose, grid, product
 from widelimit.kernels.jacobian.plan import Branches, Step, Steps, repetition
-from widelimit.layers import Activation, Moments
+from widelimit.layers import Activation, Dense, Moments, Readout, Scale
 from widelimit.layers.moments import add
+
+LINEAR = (Dense, Readout, Scale)  # layers whose moments are linear in those before
 
 
 class State(eqx.Module):
@@ -41,8 +43,8 @@ class State(eqx.Module):
 def through(steps: Steps, s: State) -> State:
     """The state behind some steps, equal groups of which are one compiled loop.
 
-    Activations are differentiated by Price's theorem, any other layer by nested
-    forward-mode differentiation of its `moments`.
+    Smooth activations are differentiated by Price's theorem, linear layers once, any
+    other layer by nested forward-mode differentiation of its `moments`.
 
     Args:
         steps: The steps, as `steps_of` a network.
@@ -77,6 +79,8 @@ def _step(step: Step, s: State) -> State:
         held = len(s.value.ntk or ())
         ends = [through(part, s) for part in (step.branch, step.shortcut)]
         return _differentiated(lambda x, y: add(x, y, held), *ends)
+    if isinstance(step.layer, LINEAR):
+        return _mapped(step.moments, s)
     return _differentiated(step.moments, s)
 
 
@@ -88,6 +92,11 @@ def _structure(steps: Steps, m: Moments):
             if isinstance(step, Branches):
                 ends = [moments(part, m) for part in (step.branch, step.shortcut)]
                 m = add(ends[0], ends[1], len(m.ntk or ()))
+            elif isinstance(step, Activation) and step.function.smooth:
+                # All but the means keeps its shape: no need to trace the duals.
+                step.check(m)
+                b1, b2 = map(step.function.mean, (m.first, m.second))
+                m = m.replace(mean_first=b1, mean_second=b2, gaussian=False)
             else:
                 m = step.moments(m)
         return m
@@ -104,28 +113,49 @@ def _activate(layer: Activation, s: State) -> State:
     phi, m = layer.function, s.value
     if not phi.smooth:  # its second derivatives are infinite one by one
         return _differentiated(layer.moments, s)
-    value = layer.moments(m)
+    layer.check(m)
     p, q = m.variances()
     slopes = s.first[:, None], s.second[None, :]
     found = means(phi, m.cross, p, q)
-    ntk, cross = None, compose(found.dual(value.cross), s.cross, *slopes)
+    ntk, cross = None, compose(found.dual(), s.cross, *slopes)
     if s.ntk is not None:
         assert m.ntk
         bend = found.dual_derivative()
         ntk = product(bend.value, compose(bend, s.cross, *slopes), m.ntk[0], s.ntk)
+    first, second = _with_slopes(phi.second_moment, s)
+    mean_first, mean_second = _with_slopes(phi.mean, s)
     return State(
-        value=value,
+        value=m.replace(
+            cross=found.m00,
+            first=first[0],
+            second=second[0],
+            mean_first=mean_first[0],
+            mean_second=mean_second[0],
+            ntk=m.ntk and (found.m11 * m.ntk[0],),
+            gaussian=False,
+        ),
         cross=cross,
         ntk=ntk,
-        first=_slope(phi.second_moment, m.first, s.first),
-        second=_slope(phi.second_moment, m.second, s.second),
-        mean_first=_slope(phi.mean, m.first, s.first),
-        mean_second=_slope(phi.mean, m.second, s.second),
+        first=first[1],
+        second=second[1],
+        mean_first=mean_first[1],
+        mean_second=mean_second[1],
     )
 
 
-def _slope(f: Callable[[Array], Array], v: Array, dv: Array) -> Array:
-    return jax.jvp(f, (v,), (dv,))[1]
+def _with_slopes(f: Callable[[Array], Any], s: State) -> Any:
+    # A function of the variances of both batches, each with its slope; in one piece,
+    # which is quicker to compile than two.
+    n = len(s.first)
+    v, slope = (
+        jnp.concatenate(pair)
+        for pair in ((s.value.first, s.value.second), (s.first, s.second))
+    )
+    found = jax.jvp(f, (v,), (slope,))
+    return tuple(
+        tuple(None if z is None else z[part] for z in found)
+        for part in (slice(None, n), slice(n, None))
+    )
 
 
 def _differentiated(f: Callable[..., Moments], *states: State) -> State:
@@ -170,6 +200,36 @@ def _differentiated(f: Callable[..., Moments], *states: State) -> State:
         second=along_y.second,
         mean_first=along_x.mean_first,
         mean_second=along_y.mean_second,
+    )
+
+
+def _mapped(f: Callable[[Moments], Moments], s: State) -> State:
+    """A linear map of moments, plus a constant: derivatives follow the map alone."""
+    out, push = jax.linearize(f, s.value)
+
+    def moved(*direction: Any) -> Moments:
+        return push(_moved(s, *direction))
+
+    x, y = ([moved(group, i) for i in range(2)] for group in ("x", "y"))
+    xy = grid(lambda i, j: moved("xy", i, j))
+    across = None if s.cross.across is None else moved("across")
+
+    def partials(read: Callable[[Moments], Array]) -> AnyPartials:
+        return s.cross.of(
+            (read(x[0]), read(x[1])),
+            (read(y[0]), read(y[1])),
+            grid(lambda i, j: read(xy[i][j])),
+            None if across is None else read(across),
+        )
+
+    return State(
+        value=out,
+        cross=partials(lambda m: m.cross),
+        ntk=partials(lambda m: m.ntk[0]) if out.ntk else None,  # pyright: ignore[reportOptionalSubscript]
+        first=x[0].first,
+        second=y[0].second,
+        mean_first=x[0].mean_first,
+        mean_second=y[0].mean_second,
     )
 
 

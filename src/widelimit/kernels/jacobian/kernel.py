@@ -2,6 +2,7 @@
 
 from jaxtyping import ArrayLike
 
+from widelimit.kernels.aligned import aligned
 from widelimit.kernels.inputs import has_kinks
 from widelimit.kernels.jacobian.block import Kind
 from widelimit.kernels.jacobian.block_operator import JacobianKernel
@@ -74,6 +75,8 @@ def jacobian_kernel(
     caller = "jacobian_kernel"
     check_regularization(caller, regularization)
     a, b = check_pairs(caller, network, x1, x2, kind=kind, dtype=dtype)
+    a, b = aligned(a), None if a is b else aligned(b)
+    b = a if b is None else b
     scalars = all_scalars(caller, network, a, b, kind=kind, memory=memory)
     one = float(regularization)
     return JacobianKernel(

@@ -2,8 +2,8 @@ r"""Gaussian means of derivatives of an activation, up to the fourth.
 
 With $V_{ij} = E[\phi^{(i)}(u)\,\phi^{(j)}(v)]$, Price's theorem gives
 $\partial_c V_{ij} = V_{i+1,j+1}$, $\partial_p V_{ij} = \tfrac12 V_{i+2,j}$ and
-$\partial_q V_{ij} = \tfrac12 V_{i,j+2}$, so that nine means hold all first and mixed
-second derivatives of the dual $V_{00}$ and of $V_{11}$.
+$\partial_q V_{ij} = \tfrac12 V_{i,j+2}$, so that ten means hold the dual $V_{00}$ and
+$V_{11}$ with all their first and mixed second derivatives.
 """
 
 import functools
@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit.activations import GELU, AbstractActivation, Erf, Scaled
-from widelimit.activations.moments import gap
-from widelimit.activations.orthant import TAU
+from widelimit.activations.orthant import TAU, blur, centred_angle
 from widelimit.kernels.jacobian.partials import Second
 
 Pairs = Float[Array, "*#s"]
@@ -24,6 +23,7 @@ Pairs = Float[Array, "*#s"]
 class Means(NamedTuple):
     r"""$V_{ij}$ by its two indices."""
 
+    m00: Pairs
     m11: Pairs
     m20: Pairs
     m02: Pairs
@@ -34,15 +34,15 @@ class Means(NamedTuple):
     m42: Pairs
     m24: Pairs
 
-    def dual(self, value: Pairs) -> Second:
-        """The dual's derivatives; its value is not among the means."""
+    def dual(self) -> Second:
+        """The dual $V_{00}$ with its derivatives."""
         m = self
         return Second(
-            value, m.m11, m.m20 / 2, m.m02 / 2, m.m22, m.m31 / 2, m.m13 / 2, m.m22 / 4
+            m.m00, m.m11, m.m20 / 2, m.m02 / 2, m.m22, m.m31 / 2, m.m13 / 2, m.m22 / 4
         )
 
     def dual_derivative(self) -> Second:
-        """The derivatives of $V_{11}$."""
+        """$V_{11}$ with its derivatives."""
         m = self
         return Second(
             m.m11, m.m22, m.m31 / 2, m.m13 / 2, m.m33, m.m42 / 2, m.m24 / 2, m.m33 / 4
@@ -74,11 +74,14 @@ def means(phi: AbstractActivation, c: Pairs, p: Pairs, q: Pairs) -> Means:
         one = (jnp.ones_like(c), jnp.zeros_like(p), jnp.zeros_like(q))
         return jax.jvp(phi.dual_derivative, (c, p, q), one)
 
-    _, by_pq = jax.vmap(functools.partial(along, phi.dual))(axes[1:])
+    m00, by_pq = jax.vmap(functools.partial(along, phi.dual), out_axes=(None, 0))(
+        axes[1:]
+    )
     (m11, m22), (first, second) = jax.vmap(
         functools.partial(along, slope), out_axes=((None, None), 0)
     )(axes)
     return Means(
+        m00=m00,
         m11=m11,
         m20=2 * by_pq[0],
         m02=2 * by_pq[1],
@@ -99,12 +102,13 @@ def _(phi: Scaled, c: Pairs, p: Pairs, q: Pairs) -> Means:
 @means.register
 def _(phi: Erf, c: Pairs, p: Pairs, q: Pairs) -> Means:
     # All follow from V_11 = 2 / (pi H), H^2 = P Q - c^2.
-    P, Q = p + 0.5, q + 0.5
-    e = 1 / (gap(c, p, q) + (0.5 * (p + q) + 0.25))
-    w = 4 / TAU * jnp.sqrt(e)
+    blurred = blur(c, p, q, None, 0.5, 0.5)
+    P, Q, root = blurred.P, blurred.Q, 1 / blurred.H
+    e, w = root * root, 4 / TAU * root
     we, ce = w * e, c * e
     steep = -3 * we * ce
     return Means(
+        m00=4 / TAU * centred_angle(blurred),
         m11=w,
         m20=-w * c * (1 / P),
         m02=-w * c * (1 / Q),
@@ -121,9 +125,9 @@ def _(phi: Erf, c: Pairs, p: Pairs, q: Pairs) -> Means:
 def _(phi: GELU, c: Pairs, p: Pairs, q: Pairs) -> Means:
     # phi'' = (2 - z^2) n(z) and so on: polynomials times densities, whose product is,
     # up to rho, the density of a pair with variances 1 - A, 1 - B and covariance C.
-    P, Q = 1 + p, 1 + q
-    e = 1 / (gap(c, p, q) + (p + q + 1))
-    rho = jnp.sqrt(e) / TAU
+    blurred = blur(c, p, q, None, 1.0, 1.0)
+    P, Q, root = blurred.P, blurred.Q, 1 / blurred.H
+    e, rho = root * root, root / TAU
     A, B, C = Q * e, P * e, c * e
     CC = C * C
 
@@ -134,12 +138,13 @@ def _(phi: GELU, c: Pairs, p: Pairs, q: Pairs) -> Means:
         return -rho * (A * (1 + 3 * A) * (1 + B) + 2 * CC * (1 + 6 * A))
 
     # The dual has forms that do not cancel.
-    by_p = jax.jvp(lambda p: phi.dual(c, p, q), (p,), (jnp.ones_like(p),))[1]
-    by_q = jax.jvp(lambda q: phi.dual(c, p, q), (q,), (jnp.ones_like(q),))[1]
+    m00, push = jax.linearize(functools.partial(phi.dual, c), p, q)
+    ones, still = ([f(z) for z in (p, q)] for f in (jnp.ones_like, jnp.zeros_like))
     return Means(
+        m00=m00,
         m11=phi.dual_derivative(c, p, q),
-        m20=2 * by_p,
-        m02=2 * by_q,
+        m20=2 * push(ones[0], still[1]),
+        m02=2 * push(still[0], ones[1]),
         m22=rho * ((1 + A) * (1 + B) + 2 * CC),
         m31=m31(1 / P, A),
         m13=m31(1 / Q, B),

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from widelimit._checks import check_memory, check_positive
+from widelimit.kernels.aligned import aligned_empty
 from widelimit.kernels.inputs import has_kinks
 from widelimit.kernels.jacobian.block import Kind, block_arrays
 from widelimit.kernels.jacobian.scalars import (
@@ -95,7 +96,7 @@ class _Result:
 
     def __init__(self, cls: type[AbstractScalars], n: int, m: int, dtype, same: bool):
         self.cls, self.same, self.shape = cls, same, (n, m)
-        self.arrays = {name: np.empty((n, m), dtype) for name in cls.names()}
+        self.arrays = {name: aligned_empty((n, m), dtype) for name in cls.names()}
 
     def put(self, i: int, j: int, tile: np.ndarray) -> None:
         """Fills in a tile that begins at `(i, j)`, and its mirror image."""
