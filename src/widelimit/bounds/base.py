@@ -13,13 +13,14 @@ class Assumption:
     Args:
         statement: The hypothesis, as a claim.
         status: `"checked"` if it was tested on the given data and network,
-            `"declared"` if the caller answers for it.
-        holds: The outcome of the test; `None` for a declared hypothesis.
+            `"declared"` if the caller answers for it, `"unresolved"` if rounding hid
+            the outcome.
+        holds: The outcome of the test; `None` if there is none.
         detail: The numbers behind the outcome.
     """
 
     statement: str
-    status: Literal["checked", "declared"]
+    status: Literal["checked", "declared", "unresolved"]
     holds: bool | None
     detail: str = ""
 
@@ -33,8 +34,13 @@ class Assumption:
         """A hypothesis that cannot be tested from what the function was given."""
         return cls(statement, "declared", None, detail)
 
+    @classmethod
+    def unresolved(cls, statement: str, detail: str = "") -> "Assumption":
+        """A hypothesis whose test needs more digits than there are."""
+        return cls(statement, "unresolved", None, detail)
+
     def __str__(self) -> str:
-        verdict = {True: "holds", False: "FAILS", None: "declared"}[self.holds]
+        verdict = {True: "holds", False: "FAILS", None: self.status}[self.holds]
         return f"[{verdict}] {self.statement}" + (
             f" ({self.detail})" if self.detail else ""
         )
