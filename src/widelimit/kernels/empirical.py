@@ -1,19 +1,11 @@
 """The tangent kernel of a finite network."""
 
-from collections.abc import Callable
-from typing import Any
-
-import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from widelimit._checks import check_positive
-from widelimit.kernels.empirical_checks import check_params, input_pair, params_dtype
-from widelimit.kernels.empirical_tiles import GIB, in_tiles
+from widelimit.kernels.empirical_request import Network, Request, in_one_piece
 from widelimit.kernels.empirical_work import work_for
-from widelimit.layers import AbstractLayer, Params
-
-Network = AbstractLayer | Callable[[Any, Any], Any]
+from widelimit.layers import Params
 
 
 def empirical_ntk(
@@ -79,31 +71,17 @@ def empirical_ntk(
     References:
         [1] Jacot et al. (2018), Theorem 1, https://arxiv.org/abs/1806.07572
     """
-    caller = "empirical_ntk"
-    check_positive(caller, "memory", memory)
-    dtype = params_dtype(caller, params)
-    a, b = input_pair(caller, x1, x2, dtype)
-    if isinstance(network, AbstractLayer):
-        check_params(caller, network, params, a.shape[1:])
-    elif per_layer:
-        raise ValueError(
-            f"`{caller}` needs a description of the network for `per_layer=True`. Got "
-            f"the function {network!r}. Describe it as a `Sequential`."
-        )
-    n, m = len(a), len(a if b is None else b)
-    with jax.enable_x64(dtype == "float64"):
-        work = work_for(
-            network,
-            params,
-            jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype),
-            output_axes=output_axes,
-            per_layer=per_layer,
-            rows=min(n, m),
-            budget=memory * GIB,
-        )
-        axes = (work.outputs, work.outputs) if output_axes else ()
-        kernel = in_tiles(caller, work, a, b, axes, memory)
-    return kernel if per_layer else kernel[0]
+    return Request.of(
+        "empirical_ntk",
+        work_for,
+        network,
+        params,
+        x1,
+        x2,
+        output_axes=output_axes,
+        per_layer=per_layer,
+        memory=memory,
+    ).kernel()
 
 
 def empirical_ntk_block(
@@ -130,16 +108,12 @@ def empirical_ntk_block(
     Returns:
         The kernel as a JAX array.
     """
-    other = x1 if x2 is None else x2
-    work = work_for(
+    return in_one_piece(
+        work_for,
         network,
         params,
-        jax.ShapeDtypeStruct((1, *x1.shape[1:]), x1.dtype),
+        x1,
+        x2,
         output_axes=output_axes,
         per_layer=per_layer,
-        rows=min(len(x1), len(other)),
     )
-    one = work.factors(x1)
-    two = one if x2 is None else work.factors(x2)
-    kernel = work.products(one, two, x2 is None)
-    return kernel if per_layer else kernel[0]

@@ -1,15 +1,13 @@
 """The Jacobian NTK of a finite network."""
 
-import jax
+import functools
+
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from widelimit._checks import check_positive
-from widelimit.kernels.empirical import Network
-from widelimit.kernels.empirical_checks import check_params, input_pair, params_dtype
 from widelimit.kernels.empirical_jacobian_work import jacobian_work
-from widelimit.kernels.empirical_tiles import GIB, TilePlan, in_tiles, plan_tiles
-from widelimit.kernels.empirical_work import Work
+from widelimit.kernels.empirical_request import Network, Request, in_one_piece
+from widelimit.kernels.empirical_tiles import TilePlan
 from widelimit.kernels.jacobian.checks import check_second_derivatives
 from widelimit.layers import AbstractLayer, Params
 
@@ -85,13 +83,16 @@ def empirical_jacobian_ntk(
     References:
         [1] Kim & Yang (2023), https://arxiv.org/abs/2312.03386
     """
-    caller = "empirical_jacobian_ntk"
-    a, b, work, axes = _prepared(
-        caller, network, params, x1, x2, output_axes, per_layer, memory
-    )
-    with jax.enable_x64(a.dtype == "float64"):
-        kernel = in_tiles(caller, work, a, b, axes, memory)
-    return kernel if per_layer else kernel[0]
+    return _request(
+        "empirical_jacobian_ntk",
+        network,
+        params,
+        x1,
+        x2,
+        output_axes,
+        per_layer,
+        memory,
+    ).kernel()
 
 
 def empirical_jacobian_plan(
@@ -121,12 +122,16 @@ def empirical_jacobian_plan(
     Raises:
         ValueError: As `empirical_jacobian_ntk`, but for what only its values tell.
     """
-    caller = "empirical_jacobian_plan"
-    a, b, work, axes = _prepared(
-        caller, network, params, x1, x2, output_axes, per_layer, memory
-    )
-    m = None if b is None else len(b)
-    return plan_tiles(caller, work, len(a), m, axes, a.dtype.itemsize, memory)
+    return _request(
+        "empirical_jacobian_plan",
+        network,
+        params,
+        x1,
+        x2,
+        output_axes,
+        per_layer,
+        memory,
+    ).plan()
 
 
 def empirical_jacobian_ntk_block(
@@ -153,23 +158,18 @@ def empirical_jacobian_ntk_block(
     Returns:
         The kernel as a JAX array.
     """
-    other = x1 if x2 is None else x2
-    work = jacobian_work(
-        "empirical_jacobian_ntk_block",
+    return in_one_piece(
+        functools.partial(jacobian_work, "empirical_jacobian_ntk_block"),
         network,
         params,
-        jax.ShapeDtypeStruct((1, *x1.shape[1:]), x1.dtype),
+        x1,
+        x2,
         output_axes=output_axes,
         per_layer=per_layer,
-        rows=min(len(x1), len(other)),
     )
-    one = work.factors(x1)
-    two = one if x2 is None else work.factors(x2)
-    kernel = work.products(one, two, x2 is None)
-    return kernel if per_layer else kernel[0]
 
 
-def _prepared(
+def _request(
     caller: str,
     network: Network,
     params: Params,
@@ -178,29 +178,17 @@ def _prepared(
     output_axes: bool,
     per_layer: bool,
     memory: float,
-) -> tuple[np.ndarray, np.ndarray | None, Work, tuple[int, ...]]:
-    """The inputs, the way to compute tiles, and the axes of an entry, all checked."""
-    check_positive(caller, "memory", memory)
-    dtype = params_dtype(caller, params)
-    a, b = input_pair(caller, x1, x2, dtype)
+) -> Request:
     if isinstance(network, AbstractLayer):
         check_second_derivatives(caller, network)
-        check_params(caller, network, params, a.shape[1:])
-    elif per_layer:
-        raise ValueError(
-            f"`{caller}` needs a description of the network for `per_layer=True`. Got "
-            f"the function {network!r}. Describe it as a `Sequential`."
-        )
-    n, m = len(a), len(a if b is None else b)
-    with jax.enable_x64(dtype == "float64"):
-        work = jacobian_work(
-            caller,
-            network,
-            params,
-            jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype),
-            output_axes=output_axes,
-            per_layer=per_layer,
-            rows=min(n, m),
-            budget=memory * GIB,
-        )
-    return a, b, work, (work.outputs, work.outputs) if output_axes else ()
+    return Request.of(
+        caller,
+        functools.partial(jacobian_work, caller),
+        network,
+        params,
+        x1,
+        x2,
+        output_axes=output_axes,
+        per_layer=per_layer,
+        memory=memory,
+    )

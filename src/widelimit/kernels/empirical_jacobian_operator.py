@@ -13,7 +13,6 @@ from jaxtyping import ArrayLike, Float
 from scipy.sparse.linalg import LinearOperator
 
 from widelimit._checks import check_positive
-from widelimit.kernels.empirical import Network
 from widelimit.kernels.empirical_checks import (
     check_function,
     check_params,
@@ -25,6 +24,7 @@ from widelimit.kernels.empirical_jacobian import (
     empirical_jacobian_ntk_block,
 )
 from widelimit.kernels.empirical_jacobian_work import ValueAndPartials
+from widelimit.kernels.empirical_request import Network
 from widelimit.kernels.empirical_tiles import GIB
 from widelimit.kernels.empirical_work import precisely
 from widelimit.kernels.jacobian.checks import (
