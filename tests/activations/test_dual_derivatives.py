@@ -192,3 +192,12 @@ def test_derivatives_broadcast(phi):
         np.testing.assert_allclose(actual, expected, rtol=1e-12)
     grads = jax.jit(jax.grad(lambda *m: phi.dual(*m).sum(), (0, 1, 2)))(c, p, q)
     assert [g.shape for g in grads] == [c.shape, p.shape, q.shape]
+
+
+@pytest.mark.parametrize("scale", [1e-16, 1e-9])
+def test_gelu_keeps_the_digits_of_second_derivatives_at_tiny_variances(scale):
+    """By Price and Taylor, d/dp E phi'(u) phi'(v) = E phi'''(u) phi'(v) / 2, which
+    tends to -4 phi''(0) c / sqrt(2 pi) / 2 = -2 c / pi."""
+    c, p, q = (jnp.asarray(scale * k) for k in (1.31, 1.11, 2.22))
+    found = jax.grad(lambda p: GELU().dual_derivative(c, p, q, None))(p)
+    np.testing.assert_allclose(found, -2 * c / np.pi, rtol=max(1e-12, 20 * scale))

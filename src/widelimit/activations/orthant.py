@@ -188,7 +188,7 @@ def gate(c, p, q, known, s, t) -> Float[Array, "..."]:
     share = s / m.P + t / m.Q
     small = c * angle(m) * m.H + (known + c * c * share)
     large = ramp(m) * m.H + s * t - m.H * m.H * share
-    return jnp.where(m.H < -c, large, small) / m.H  # last: see `gate_derivative`
+    return jnp.where(m.H < -c, large, small) / m.H  # last, so that it is computed once
 
 
 @gate.defjvp
@@ -204,8 +204,8 @@ def _gate_jvp(primals, tangents):
 def gate_derivative(c, p, q, known, s, t) -> Float[Array, "..."]:
     r"""$\partial_c$ of `gate`: $\alpha + (c/H)\,(st/H^2 + s/P + t/Q)$.
 
-    The division comes last: what ends in one is computed once by the compiler, not
-    again in every loop that uses it.
+    As a sum, which keeps its digits when it is differentiated again. The barrier makes
+    the compiler compute the angle once, not again in every loop that uses it.
 
     Args:
         c: As in `gate`.
@@ -220,7 +220,7 @@ def gate_derivative(c, p, q, known, s, t) -> Float[Array, "..."]:
     """
     m = blur(c, p, q, known, s, t)
     share = s * t / (m.H * m.H) + s / m.P + t / m.Q
-    return (m.H * angle(m) + c * share) / m.H
+    return jax.lax.optimization_barrier(angle(m)) + c / m.H * share
 
 
 def _gate_by_p(c, p, q, known, s, t):
