@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 
 
-def check_at_least(
-    caller: str, name: str, value: int | float, least: int | float
-) -> None:
+def check_number(caller: str, name: str, value: Any) -> None:
+    """Raise unless `value` is one real number."""
+    if not (isinstance(value, numbers.Real) or getattr(value, "shape", None) == ()):
+        raise ValueError(
+            f"`{caller}` needs a number as `{name}`. Got `{name}={value!r}`."
+        )
+
+
+def check_at_least(caller: str, name: str, value: Any, least: int | float) -> None:
     """Raise unless `value >= least` (NaN fails)."""
+    check_number(caller, name, value)
     if not value >= least:
         raise ValueError(f"`{caller}` needs `{name} >= {least}`. Got `{name}={value}`.")
 
@@ -29,8 +36,9 @@ def check_count(caller: str, name: str, value: Any, least: int) -> None:
     check_at_least(caller, name, int(value), least)
 
 
-def check_positive(caller: str, name: str, value: int | float) -> None:
+def check_positive(caller: str, name: str, value: Any) -> None:
     """Raise unless `value` is a finite number above zero."""
+    check_number(caller, name, value)
     if not (math.isfinite(value) and value > 0):
         raise ValueError(
             f"`{caller}` needs a finite `{name} > 0`. Got `{name}={value}`."
@@ -98,6 +106,7 @@ def check_memory(caller: str, needed: float, what: str, cure: str) -> None:
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > have:
         raise ValueError(
-            f"`{caller}` needs {needed / 2**30:.3g} GiB for {what}. Got a machine with "
+            f"`{caller}` needs {needed:.0f} bytes ({needed / 2**30:.3g} GiB) for "
+            f"{what}. Got a machine with "
             f"{have / 2**30:.3g} GiB. {cure}"
         )

@@ -262,7 +262,7 @@ def test_the_fit_is_reported():
         ({"regularization": 1.5}, "between 0 and 1"),
         ({"bias_std": -1.0}, "bias_std"),
         ({"ridge": -1.0}, "`ridge >= 0.0`"),
-        ({"jitter": -1.0}, "`jitter >= 0`"),
+        ({"jitter": -1.0}, "`jitter >= 0.0`"),
         ({"solver": "lu"}, "`solver`"),
     ],
 )
@@ -288,3 +288,23 @@ def test_equal_rows_need_a_ridge():
     np.testing.assert_allclose(model.predict(X), Y + 0.5, atol=0.2)
     with pytest.raises((ValueError, RuntimeError)):
         LimitRegressor("ntk", ridge=0.0, jitter=0.0).fit(twice, twice[:, 0])
+
+
+@pytest.mark.parametrize(
+    "change", [{"activation": None}, {"ridge": "a"}, {"memory": None}]
+)
+def test_parameters_of_the_wrong_type_are_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        LimitRegressor(**change).fit(X, Y)
+
+
+def test_equal_rows_without_a_ridge_are_named():
+    rows = np.concatenate([X, X[3:4]])
+    with pytest.raises(ValueError, match="rows 3 and 30, which are equal"):
+        LimitRegressor("ntk", ridge=0.0, jitter=0.0).fit(rows, rows[:, 0])
+
+
+def test_inputs_too_large_to_predict_at_are_refused():
+    model = LimitClassifier(depth=1).fit(X, Y > 2)
+    with pytest.raises(ValueError, match="norm at most"):
+        model.predict(Z * 1e200)

@@ -306,3 +306,23 @@ def test_compilation_does_not_grow_with_the_depth(x):
         return len(str(traced))
 
     assert size(30) < 1.1 * size(5)
+
+
+def test_norms_beyond_the_digits_are_refused():
+    net = mlp(depth=1, width=1, activation=Erf())
+    x = np.array([[0.6, 0.8, 0.0], [0.0, 0.6, 0.8]])
+    for size in (1e7, 1e80, 1e200):
+        with pytest.raises(ValueError, match="norm at most 2.1e"):
+            jacobian_kernel(net, x * size)
+    kinked = mlp(depth=1, width=1, activation=ReLU())
+    assert np.isfinite(jacobian_kernel(kinked, x * 1e7, kind="nngp").dense()).all()
+    with pytest.raises(ValueError, match="in the range of float64"):
+        jacobian_kernel(kinked, x * 1e200, kind="nngp")
+
+
+@pytest.mark.parametrize("index", [[], [9], np.zeros((1, 1), int)])
+def test_selections_that_cannot_be_are_refused(index):
+    kernel = jacobian_kernel(mlp(depth=1, width=1, activation=Erf()), np.eye(3))
+    with pytest.raises(ValueError, match="`select` needs"):
+        kernel.select(index)
+    assert kernel.select([2, 0], slice(1)).shape == (8, 4)

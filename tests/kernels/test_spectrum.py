@@ -240,7 +240,12 @@ def test_bad_input():
         (spectrum, (huge,), {"method": "dense"}, "80000000000 bytes.*lanczos"),
         (spectrum, (np.eye(2),), {"method": "lanczos"}, "at least 3 rows"),
         (spectrum, (np.eye(3),), {"entry_error": np.nan}, "`entry_error`"),
-        (network_spectrum, (net, x), {}, "smooth activations for `kind='ntk'`"),
+        (
+            network_spectrum,
+            (net, x),
+            {},
+            "smooth activations for derivatives",
+        ),
         (network_spectrum, (net, x), {"kernel": "jacobian"}, "one of 'nngp'"),
         (network_spectrum, (net, x[None]), {}, "Flatten"),
         (

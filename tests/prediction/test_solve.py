@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from oracles import unchecked
-from widelimit.activations import GELU, Erf, ReLU
+from widelimit.activations import GELU, Erf, Polynomial, ReLU
 from widelimit.kernels.jacobian import jacobian_kernel
 from widelimit.layers import Parameterization
-from widelimit.networks import mlp
+from widelimit.networks import kim2023_network, mlp
 from widelimit.prediction import NotSolvedError, Status, solve_kernel
 from widelimit.prediction.preconditioner import Structured, _first_level
 
@@ -272,3 +272,51 @@ def test_jacobian_kernels_that_do_not_fit(x):
         solve_kernel(kernel.scaled(0.0), b[: N * (D + 1)])
     with pytest.raises(ValueError, match="rows of values for a number as `ridge`"):
         solve_kernel(kernel.part("gradient", "gradient"), b[: N * D], ridge=0.1)
+
+
+SPHERE = np.random.default_rng(2).normal(size=(20, 4))
+SPHERE /= np.linalg.norm(SPHERE, axis=1, keepdims=True)
+ODD = kim2023_network(depth=2, width=1, activation=Erf())
+SQUARE = kim2023_network(depth=1, width=1, activation=Polynomial((0, 0, 1)))
+
+
+def conflict(near):
+    """Targets that differ where an odd network's kernel has nearly equal rows."""
+    x = SPHERE.copy()
+    x[7] = -x[2] + near * x[3]
+    b = np.zeros((20, 5))
+    b[:, 0] = np.sign(x[:, 0])
+    b[7, 0] = b[2, 0]
+    return x, b.ravel()
+
+
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+@pytest.mark.parametrize("near", [0.0, 1e-15])
+def test_systems_without_a_solution_are_not_solved(solver, near):
+    x, b = conflict(near)
+    kernel = jacobian_kernel(ODD, x)
+    for matrix, targets in (
+        (kernel, b),
+        (kernel.part("value", "value").dense(), b[::5]),
+        (jacobian_kernel(SQUARE, SPHERE), b),
+        (np.ones((3, 3)), np.array([1.0, 2.0, 3.0])),
+    ):
+        with pytest.raises(NotSolvedError, match="`ridge`") as caught:
+            solve_kernel(matrix, targets, solver=solver)
+        assert caught.value.solution.condition > 1e10
+
+
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e250])
+def test_targets_of_any_size_are_solved(solver, unit):
+    kernel = jacobian_kernel(ODD, SPHERE[:8])
+    b = np.random.default_rng(0).normal(size=(40, 2)) * [1.0, 1e-3]
+    plain = solve_kernel(kernel, b, solver=solver, jitter=1e-6)
+    found = solve_kernel(kernel, b * unit, solver=solver, jitter=1e-6)
+    np.testing.assert_allclose(found.solution / unit, plain.solution, rtol=1e-6)
+    assert 0 < found.residual < 1e-10
+
+
+def test_nested_lists_are_matrices():
+    found = solve_kernel([[2.0, 1.0], [1.0, 2.0]], np.array([3.0, 3.0]))
+    np.testing.assert_allclose(found.solution, [1.0, 1.0])

@@ -1,5 +1,6 @@
 """Commands for studies and their pages."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -182,7 +183,9 @@ def _print_claims(outcome: "Outcome") -> None:
         (
             claim.verdict,
             claim.statement,
-            f"{claim.statistic:.3g} ± {claim.uncertainty:.2g}",
+            f"{claim.statistic:.3g} ± {claim.uncertainty:.2g}"
+            if math.isfinite(claim.statistic)
+            else "-",
         )
         for claim in outcome.claims()
     ]

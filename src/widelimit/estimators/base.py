@@ -8,11 +8,12 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from widelimit._checks import check_at_least, check_one_of
+from widelimit._checks import check_at_least, check_one_of, check_positive
 from widelimit.activations import activation_named
 from widelimit.estimators.files import read_fitted, write_fitted
 from widelimit.kernels import jacobian_kernel, limit_kernels
 from widelimit.kernels.jacobian.checks import check_regularization
+from widelimit.kernels.spectrum_repeats import check_distinct
 from widelimit.networks import kim2023_network
 from widelimit.prediction import KernelPredictor, solve_kernel
 from widelimit.prediction.solve import SOLVERS
@@ -109,6 +110,16 @@ class KernelEstimator(BaseEstimator):
         check_one_of(name, "solver", self.solver, SOLVERS)
         check_regularization(name, self.regularization)
         check_at_least(name, "bias_std", self.bias_std, 0.0)
+        if not isinstance(self.activation, str):
+            raise ValueError(
+                f"`{name}` needs the name of an activation, such as 'erf' or 'gelu'. "
+                f"Got `activation={self.activation!r}`."
+            )
+        for number in ("ridge", "jitter"):
+            check_at_least(name, number, getattr(self, number), 0.0)
+        check_positive(name, "memory", self.memory)
+        if not (self.ridge or self.jitter):
+            check_distinct(name, X, "or a `ridge` or `jitter` above zero")
         # With lambda = 0 gradients weigh nothing, and the kernel is that of values.
         gradients = self.kernel == "jacobian-ntk" and self.regularization > 0
         network, kind = self._network(), self._kind()
@@ -141,7 +152,6 @@ class KernelEstimator(BaseEstimator):
 
     def _ridge(self, rows: int) -> Float[np.ndarray, " r"]:
         """The ridge of every row, of scaled gradients as of values."""
-        check_at_least(type(self).__name__, "ridge", self.ridge, 0.0)
         return np.full(rows, float(self.ridge))
 
     def _kind(self):

@@ -29,6 +29,11 @@ def write_fitted(
     out = Path(path)
     if out.suffix != ".npz":
         raise ValueError(f"`save` needs `path` to end in .npz. Got {out}.")
+    if not out.parent.is_dir():
+        raise ValueError(
+            f"`save` needs a folder that exists. Got `path={out}`. Make {out.parent} "
+            "first."
+        )
     f = estimator.predictor_
     head = {
         "version": VERSION,
@@ -70,7 +75,7 @@ def read_fitted(
             kind, version = head["class"], head["version"]
     except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"`{name}.load` needs a file that `save` wrote. Got {path}: {error}."
+            f"`{name}.load` needs a file that `save` wrote. Got {path}."
         ) from error
     if kind != name or version != VERSION:
         raise ValueError(

@@ -241,4 +241,8 @@ def _size(kernel: Any) -> int:
             f"`{CALLER}` needs a square matrix or operator. Got "
             f"`{type(kernel).__name__}` of `shape={shape}`."
         )
+    if np.dtype(kernel.dtype).kind not in "fiub":
+        raise ValueError(
+            f"`{CALLER}` needs real numbers. Got `kernel.dtype={kernel.dtype}`."
+        )
     return shape[0]

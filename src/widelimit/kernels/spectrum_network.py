@@ -7,6 +7,7 @@ from jaxtyping import ArrayLike
 
 from widelimit._checks import check_one_of, finite_inputs
 from widelimit.kernels.jacobian import jacobian_kernel
+from widelimit.kernels.jacobian.checks import check_regularization
 from widelimit.kernels.limit import limit_kernels
 from widelimit.kernels.spectrum_extreme import spectrum
 from widelimit.kernels.spectrum_result import Spectrum
@@ -61,6 +62,7 @@ def network_spectrum(
     """
     caller = "network_spectrum"
     check_one_of(caller, "kernel", kernel, KERNELS)
+    check_regularization(caller, regularization)
     rows = finite_inputs(caller, "x", x, "float64")
     if rows.ndim != 2:
         raise ValueError(

@@ -19,6 +19,7 @@ Columns = Float[np.ndarray, "r k"]
 SLACK = 0.5  # the recursion's residual must be that much below the tolerance
 FLOOR = 8  # units of rounding
 RESTARTS = 3  # of one side, from its true residual
+MISFIT = 1e-2  # largest residual, relative to the targets, of what is a solution
 
 
 @dataclasses.dataclass
@@ -52,8 +53,10 @@ def conjugate_gradients(
 ) -> Iterates:
     r"""Solves $A x = b$ until $\|A x - b\| \le$ tolerance $(\|A\| \|x\| + \|b\|)$.
 
-    When the residual of the recursion says so, the true one is formed; where it
-    disagrees, the side starts again from there, a few times.
+    And until $\|A x - b\| \le \sqrt{\text{tolerance}}\,\|b\|$, or as near to it as
+    rounding allows, but `MISFIT` at most: where $A$ is singular, a huge $x$ meets the
+    first alone. When the residuals of the recursion say so, the true one is formed;
+    where it disagrees, the side starts again from there, a few times.
 
     Args:
         product: Products with a symmetric positive definite matrix.
@@ -79,23 +82,32 @@ def conjugate_gradients(
     fresh = np.ones(len(sizes), bool)  # whether the direction is the residual's own
     p, rz = np.zeros_like(b), np.ones(len(sizes))
 
-    def ratio(residual, sides):
+    def ratios(residual, sides):
+        left = np.linalg.norm(residual, axis=0)
         scale = out.norm * np.linalg.norm(x[:, sides], axis=0) + sizes[sides]
-        return np.linalg.norm(residual, axis=0) / scale
+        return left / scale, left / sizes[sides]
+
+    def goal(scaled, relative):  # at most the tolerance where both are small enough
+        return np.maximum(scaled, relative * np.sqrt(tolerance))
 
     floor = FLOOR * np.finfo(b.dtype).eps  # where rounding may hold the residual up
     step = 0
     while len(open_):
         ended = []
-        near = open_[ratio(r[:, open_], open_) <= max(SLACK * tolerance, floor)]
+        scaled, relative = ratios(r[:, open_], open_)
+        close = goal(scaled, relative) <= SLACK * tolerance
+        near = open_[close | (scaled <= floor)]
         if len(near):
             r[:, near] = b[:, near] - product(x[:, near])
-            found = ratio(r[:, near], near)
-            for side, value in zip(near, found, strict=True):
+            scaled, relative = ratios(r[:, near], near)
+            found = goal(scaled, relative)
+            enough = (scaled <= tolerance) & (relative <= MISFIT)
+            for side, value, will_do in zip(near, found, enough, strict=True):
                 if value <= tolerance:
                     ended.append((side, Status.CONVERGED))
                 elif restarts[side] == RESTARTS or value > last[side] / 2:
-                    ended.append((side, Status.STAGNATED))
+                    status = Status.CONVERGED if will_do else Status.STAGNATED
+                    ended.append((side, status))
                 restarts[side], last[side], fresh[side] = (
                     restarts[side] + 1,
                     value,
@@ -136,7 +148,7 @@ def conjugate_gradients(
         r[:, open_] -= alpha * q
         step += 1
         if progress is not None:
-            progress(step, float(ratio(r[:, open_], open_).max()))
+            progress(step, float(ratios(r[:, open_], open_)[0].max()))
     return out
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from widelimit._checks import check_memory
+
 
 def eigen(
     matrix: Float[np.ndarray, "r r"],
@@ -18,6 +20,22 @@ def eigen(
     """
     values, vectors = scipy.linalg.eigh(matrix, overwrite_a=True, check_finite=False)
     return values[::-1].copy(), np.ascontiguousarray(vectors[:, ::-1])
+
+
+def check_room(caller: str, rows: int) -> None:
+    """Raise if a dense matrix, its copy and its vectors are beyond this machine.
+
+    Args:
+        caller: Name of the public function, for messages.
+        rows: Rows of the matrix.
+    """
+    check_memory(
+        caller,
+        24.0 * rows**2,
+        f"three matrices of {rows} x {rows} numbers",
+        "Use fewer rows; or `solve_kernel(jacobian_kernel(...), ..., solver='cg')`, or "
+        "`LimitRegressor`, which need no such matrix.",
+    )
 
 
 def rounding(values: Float[np.ndarray, " r"]) -> float:

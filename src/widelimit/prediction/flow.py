@@ -20,11 +20,21 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from widelimit._checks import check_positive, check_rows, finite_inputs
+from widelimit._checks import (
+    check_number,
+    check_positive,
+    check_rows,
+    finite_inputs,
+)
 from widelimit.kernels import jacobian_kernel
 from widelimit.kernels.jacobian.checks import check_regularization
 from widelimit.layers import AbstractLayer
-from widelimit.prediction.decomposition import eigen, nearest_to_parallel, rounding
+from widelimit.prediction.decomposition import (
+    check_room,
+    eigen,
+    nearest_to_parallel,
+    rounding,
+)
 from widelimit.prediction.flow_checks import (
     check_prediction,
     check_targets,
@@ -373,10 +383,12 @@ def robust_flow(
     targets = check_targets(caller, y, len(rows))
     check_regularization(caller, regularization)
     lam = float(regularization)
+    check_number(caller, "ridge", ridge)
     if not 0 <= ridge < math.inf:
         raise ValueError(
             f"`{caller}` needs a finite `ridge >= 0`. Got `ridge={ridge}`."
         )
+    check_room(caller, len(rows) * (rows.shape[1] + 1 if lam else 1))
     kernel = jacobian_kernel(network, rows, regularization=lam, memory=memory)
     part = "both" if lam else "value"
     values, vectors = eigen(kernel.part(part, part).dense())

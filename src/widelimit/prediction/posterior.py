@@ -8,10 +8,17 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from widelimit._checks import check_count, check_finite, check_rows, finite_inputs
+from widelimit._checks import (
+    check_count,
+    check_finite,
+    check_number,
+    check_rows,
+    finite_inputs,
+)
 from widelimit.kernels import jacobian_kernel
 from widelimit.layers import AbstractLayer
 from widelimit.prediction.decomposition import (
+    check_room,
     eigen,
     nearest_to_parallel,
     root,
@@ -205,6 +212,7 @@ def gaussian_posterior(
     """
     caller = "gaussian_posterior"
     for name, value in (("noise", noise), ("gradient_noise", gradient_noise)):
+        check_number(caller, name, value)
         if not 0 <= value < np.inf:
             raise ValueError(
                 f"`{caller}` needs a finite `{name} >= 0`. Got `{name}={value}`."
@@ -216,6 +224,7 @@ def gaussian_posterior(
     if part == "value":  # the matrix of the derivatives is not needed
         data, variances = data[:, :1], variances[:, :1]
     observed = np.flatnonzero(~np.isnan(data))
+    check_room(caller, len(inputs) * (inputs.shape[1] + 1 if part == "both" else 1))
     kernel = jacobian_kernel(network, inputs, kind="nngp").part(part, part)
     matrix = kernel.dense()[np.ix_(observed, observed)]
     variances = variances.ravel()[observed]
@@ -237,6 +246,10 @@ def _observations(
         raise ValueError(
             f"`{caller}` needs `x` with `values`, or `gradient_x` with `gradients`, or "
             "both. Got neither, or one without the other."
+        )
+    if gradients is None and gradient_x is not None:
+        raise ValueError(
+            f"`{caller}` needs `gradients` for `gradient_x`. Got `gradients=None`."
         )
     inputs, parts = [], []
     if x is not None and values is not None:

@@ -20,6 +20,7 @@ from widelimit.prediction.approximate_inverse import (
 )
 from widelimit.prediction.cholesky import cholesky
 from widelimit.prediction.conjugate_gradients import (
+    MISFIT,
     conjugate_gradients,
     estimated_norm,
 )
@@ -63,7 +64,9 @@ def solve_kernel(
     The solution is accepted if $\|A x - b\| \le \tau (\|A\| \|x\| + \|b\|)$, formed
     with products of $A = K + R + j I$: then $x$ solves a system whose matrix and
     targets are off by $\tau$, relatively. Its own relative error may be larger by the
-    condition number, which is reported.
+    condition number, which is reported. A singular system without a solution has huge
+    $x$ that meet this; so $\|A x - b\| \le 0.01\,\|b\|$ is needed too (and conjugate
+    gradients go on to $\sqrt\tau\,\|b\|$ where rounding allows it).
 
     Args:
         kernel: A symmetric positive semi-definite matrix, a `JacobianKernel`, or any
@@ -126,6 +129,8 @@ def solve_kernel(
         )
     system = System(kernel, shift)
     columns = b.reshape(len(b), -1)
+    units = _units(columns)  # so that squares neither vanish nor overflow
+    columns = columns / units
     chosen, why = _choose(system, solver, memory)
     norm = estimated_norm(system.product, _start_of(columns))
     if chosen == "cholesky":
@@ -147,8 +152,10 @@ def solve_kernel(
         condition = norm / found.least if np.isfinite(found.least) else 1.0
         status = max(found.status, key=list(Status).index)
     residual, relative = _residuals(system, x, columns, norm)
-    if status is Status.CONVERGED and not residual <= tolerance:
+    if status is Status.CONVERGED and not (residual <= tolerance and relative < MISFIT):
         status = Status.STAGNATED
+    condition = max(condition, _growth(x, columns, norm))
+    x = x * units
     solution = Solution(
         solution=x.reshape(b.shape),
         status=status,
@@ -168,6 +175,7 @@ def solve_kernel(
 
 
 def _checked_kernel(kernel: Any) -> np.ndarray | SymmetricOperator:
+    kernel = np.asarray(kernel) if isinstance(kernel, list | tuple) else kernel
     if not isinstance(kernel, SymmetricOperator) or not hasattr(kernel, "shape"):
         raise ValueError(
             f"`{CALLER}` needs a matrix, or an operator with `shape`, `dtype` and `@`. "
@@ -298,6 +306,21 @@ def _preconditioner(
     return method, method.name
 
 
+def _units(columns: np.ndarray) -> np.ndarray:
+    """A power of two near the largest size in every column."""
+    sizes = np.abs(columns).max(axis=0)
+    _, powers = np.frexp(np.where(sizes > 0, sizes, 1.0))
+    return np.exp2(powers.astype(float) - 1)
+
+
+def _growth(x: np.ndarray, b: np.ndarray, norm: float) -> float:
+    """The condition number from below: how much larger solutions are than targets."""
+    if not np.isfinite(x).all():
+        return np.inf
+    size, long = (np.linalg.norm(a, axis=0) for a in (b, x))
+    return float((norm * long[size > 0] / size[size > 0]).max(initial=1.0))
+
+
 def _start_of(b: np.ndarray) -> np.ndarray:
     """A vector with a share in the leading eigenvector."""
     start = np.abs(b).sum(axis=1)
@@ -321,14 +344,18 @@ def _raise_not_solved(solution: Solution, tolerance: float) -> NoReturn:
     cures = {
         Status.MAX_STEPS: "Allow more `max_steps`, or a larger `tolerance`.",
         Status.STAGNATED: "Rounding stands in the way: use a larger `tolerance`, a "
-        "kernel in float64, or a `ridge` or `jitter`.",
+        "kernel in float64, or a `ridge` or `jitter`."
+        if solution.relative_residual < MISFIT
+        else "The system is singular up to rounding: remove equal, opposite or nearly "
+        "parallel rows, or give a `ridge` or `jitter`.",
         Status.NOT_POSITIVE_DEFINITE: "The smallest eigenvalue is below rounding: look "
         "at `widelimit.kernels.spectrum`, remove nearly parallel rows, or give a "
         "`ridge`, or a `jitter` such as 1e-10.",
     }
     raise NotSolvedError(
-        f"`{CALLER}` needs a scaled residual ratio of {tolerance:.3g}. Got "
-        f"{solution.residual:.3g} and the status '{solution.status}' after "
+        f"`{CALLER}` needs a scaled residual ratio of {tolerance:.3g}, and a residual "
+        f"below {MISFIT} of the targets. Got {solution.residual:.3g}, "
+        f"{solution.relative_residual:.3g} and the status '{solution.status}' after "
         f"{solution.steps} steps of {solution.solver}. {cures[solution.status]}",
         solution,
     )

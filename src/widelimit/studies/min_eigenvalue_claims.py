@@ -153,7 +153,8 @@ class Case:
         )
         return self._claim(
             "holds-when-deep",
-            "Assumption 8 holds from some depth on.",
+            f"Assumption 8 holds from some depth on; found: {_since(ours)} by the "
+            f"computed verdict, and above {self.threshold:g} {_since(theirs)}.",
             Interval(least, error),
             f"The smallest eigenvalue at depth {self.depths[-1]} and the bound on its "
             f"error, of {self.rows}. Found: it holds {_since(ours)} by the computed "

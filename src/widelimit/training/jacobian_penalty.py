@@ -108,7 +108,8 @@ def check_smooth(caller: str, apply: Any) -> None:
     if has_kinks(apply):
         raise ValueError(
             f"`{caller}` needs smooth activations for a penalty on the Jacobian, whose "
-            f"gradient takes their second derivative. Got `{apply}`. Take GELU or erf."
+            "gradient takes their second derivative. Got a network with kinks. Take "
+            "`GELU()` or `Erf()`."
         )
 
 

@@ -88,8 +88,12 @@ class JacobianKernel(JacobianPairs):
 
         Returns:
             The smaller operator.
+
+        Raises:
+            ValueError: If there are no such inputs, or none.
         """
-        i, j = (slice(None) if index is None else index for index in (rows, columns))
+        ends = ((rows, self.x1), (columns, self.x2))
+        i, j = (_checked_index(index, len(x)) for index, x in ends)
         return self.replace(
             scalars=jax.tree.map(lambda z: z[i][:, j], self.scalars),
             x1=self.x1[i],
@@ -244,3 +248,21 @@ _compiled = jax.jit(lambda function, *arguments: function(*arguments), static_ar
 
 def _numbers(index: Any, x) -> np.ndarray:
     return np.arange(len(x))[index]
+
+
+def _checked_index(index: Any, count: int) -> Any:
+    """What selects at least one of so many inputs."""
+    if index is None:
+        return slice(None)
+    index = index if isinstance(index, slice) else np.asarray(index)
+    try:
+        chosen = np.arange(count)[index]
+    except IndexError as error:
+        raise ValueError(
+            f"`select` needs numbers of {count} inputs. Got {index!r}: {error}."
+        ) from error
+    if chosen.ndim != 1 or not len(chosen):
+        raise ValueError(
+            f"`select` needs a slice or a vector of one input or more. Got {index!r}."
+        )
+    return index

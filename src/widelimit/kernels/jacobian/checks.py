@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike
 
-from widelimit._checks import check_one_of, finite_inputs
+from widelimit._checks import check_number, check_one_of, finite_inputs
 from widelimit.activations import AbstractActivation, Scaled
 from widelimit.activations.rectifier import AbstractRectifier
 from widelimit.description import Description
@@ -14,16 +14,20 @@ from widelimit.kernels.inputs import has_kinks
 from widelimit.kernels.quadrature import check_duals
 from widelimit.layers import AbstractLayer
 
+LOST = 1e-3  # largest share of derivatives that rounding may take
+
 
 def check_smooth(caller: str, network: AbstractLayer) -> None:
     """Raise unless the network has a Jacobian NTK."""
-    if has_kinks(network):
-        raise ValueError(
-            f"`{caller}` needs smooth activations for `kind='ntk'`. Got `{network}`: "
-            "with a kink, the Jacobian NTK grows like 1 / |x - x'| towards x = x', and "
-            "that of wide finite networks tends to something else. Use `Erf()`, "
-            "`GELU()` or another smooth activation, or `kind='nngp'`, which exists."
-        )
+    for phi in _activations(network):
+        if not phi.smooth:
+            raise ValueError(
+                f"`{caller}` needs smooth activations for derivatives of the NTK. Got "
+                f"`{phi}`: with a kink, the Jacobian NTK grows like 1 / |x - x'| "
+                "towards x = x', and that of wide finite networks tends to something "
+                "else. Use `Erf()`, `GELU()` or another smooth activation; the NNGP "
+                "kernel has derivatives with kinks too."
+            )
 
 
 def check_second_derivatives(caller: str, network: AbstractLayer) -> None:
@@ -72,8 +76,9 @@ def _activations(value: object) -> Iterator[AbstractActivation]:
         yield from _activations(tuple(vars(value).values()))
 
 
-def check_regularization(caller: str, regularization: float) -> None:
+def check_regularization(caller: str, regularization: Any) -> None:
     """Raise unless it is between 0 and 1, as in kim2023."""
+    check_number(caller, "regularization", regularization)
     if not 0 <= regularization <= 1:
         raise ValueError(
             f"`{caller}` needs `regularization` between 0 and 1. Got "
@@ -124,6 +129,26 @@ def check_pairs(
             f"`x1.shape={a.shape}` and `x2.shape={b.shape}`."
         )
     network.output_shape(a.shape[1:])
-    for rows in (a,) if a is b else (a, b):
+    for name, rows in (("x1", a),) if a is b else (("x1", a), ("x2", b)):
         check_duals(caller, network, rows)
+        if not has_kinks(network):
+            _check_norms(caller, name, rows)
     return a, b
+
+
+def _check_norms(caller: str, name: str, x: np.ndarray) -> None:
+    """Raise where nothing is left of the digits of derivatives."""
+    flat = x.reshape(len(x), -1)
+    largest = np.abs(flat).max(axis=1)  # squares of huge numbers would overflow
+    norms = largest * np.linalg.norm(
+        flat / np.where(largest > 0, largest, 1)[:, None], axis=1
+    )
+    most = float(np.sqrt(LOST / np.finfo(x.dtype).eps))
+    row = int(norms.argmax())
+    if norms[row] > most:
+        raise ValueError(
+            f"`{caller}` needs rows of norm at most {most:.2g} in `{name}`: the larger "
+            "they are, the more digits their derivatives lose. Got "
+            f"a norm of {norms[row]:.3g} in row {row}. Scale the inputs down, as to "
+            "norm 1."
+        )

@@ -123,9 +123,8 @@ def jacobian_scalars(
     a, b = check_pairs(caller, network, x1, x2, kind=kind, dtype=dtype)
     if has_kinks(network):
         raise ValueError(
-            f"`{caller}` needs smooth activations. Got `{network}`, whose second "
-            "derivatives are infinite one by one. Use `jacobian_kernel`, in whose "
-            "blocks they cancel."
+            f"`{caller}` needs smooth activations. With kinks second derivatives are "
+            "infinite one by one. Use `jacobian_kernel`, in whose blocks they cancel."
         )
     found = all_scalars(caller, network, a, b, kind=kind, memory=memory)
     assert isinstance(found, JacobianScalars)

@@ -88,7 +88,7 @@ def all_scalars(
     with ThreadPoolExecutor(workers) as pool:
         for done in [pool.submit(one, *item) for item in work[1:]]:
             done.result()
-    return result.scalars()
+    return result.scalars(caller)
 
 
 class _Result:
@@ -114,8 +114,21 @@ class _Result:
             if self.same and i != j:
                 whole[j : j + columns, i : i + rows] = swapped
 
-    def scalars(self) -> AbstractScalars:
-        """The numbers of all pairs."""
+    def scalars(self, caller: str) -> AbstractScalars:
+        """The numbers of all pairs, if they are numbers."""
+        for array in self.arrays.values():
+            with np.errstate(all="ignore"):
+                if np.isfinite(array.sum()):
+                    continue
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                i, j = map(int, bad[0])
+                raise ValueError(
+                    f"`{caller}` needs inputs and variances of weights whose kernels "
+                    f"and derivatives are in the range of {array.dtype}. Got "
+                    f"{array[i, j]} for row {i} of `x1` and row {j} of `x2`. Scale "
+                    "them down."
+                )
         return self.cls(**self.arrays)
 
 
