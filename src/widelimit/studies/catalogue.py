@@ -8,6 +8,7 @@ from widelimit.studies.base import Study
 from widelimit.studies.eigenfeatures import EIGENFEATURES
 from widelimit.studies.gram_depth import GRAM_DEPTH
 from widelimit.studies.gram_stability import GRAM_STABILITY
+from widelimit.studies.jntk_convergence import JNTK_CONVERGENCE
 from widelimit.studies.lazy_ratio import LAZY_RATIO
 from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
 from widelimit.studies.min_eigenvalue import MIN_EIGENVALUE
@@ -29,6 +30,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             GRAM_DEPTH,
             MIN_EIGENVALUE,
             EIGENFEATURES,
+            JNTK_CONVERGENCE,
             ROBUST_LIMIT,
         )
     }
