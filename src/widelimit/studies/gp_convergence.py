@@ -100,8 +100,8 @@ def _of(depth: int, at: "xr.Dataset") -> list[Claim]:
         _bias(depth, at),
         claim_of_every(
             f"gaussian[L={depth}]",
-            f"L = {depth}: the excess kurtosis of projections of outputs and gradients, "
-            "exact in the last layer, falls as 1/m.",
+            f"L = {depth}: the excess kurtosis of projections of outputs and "
+            "gradients, exact in the last layer, falls as 1/m.",
             _sides(kurtosis, -1.0),
             detail=f"{TOLERANCE} less |p + 1|, of the kind of projection that decides; "
             f"{_told(kurtosis)} At width {widest} the largest is {excess:.2g}. "
@@ -187,8 +187,8 @@ def _tested(at: "xr.Dataset") -> str:
     where = ", ".join(map(str, rejected)) or "no width"
     return (
         f"A Kolmogorov-Smirnov test of {draws} draws against the limit's variance "
-        f"rejects at {where} (5 %, corrected for {tests} tests; smallest corrected p at "
-        f"the largest width: {min(least[-1], 1.0):.2g})."
+        f"rejects at {where} (5 %, corrected for {tests} tests; smallest corrected p "
+        f"at the largest width: {min(least[-1], 1.0):.2g})."
     )
 
 
@@ -221,9 +221,9 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
                 title="Covariance of outputs and gradients and its limit, "
                 f"{activation}, L = {depth}",
                 caption=f"Largest difference over all pairs of {rows} points of a "
-                f"lattice on the sphere (covering radius {radius:.2f}); geometric means "
-                "over seeds with 95 % intervals. Dashed: m^-1/2 through the widest. As "
-                "kim2023, Figure 1, whose plain sampling has 10^6 networks.",
+                f"lattice on the sphere (covering radius {radius:.2f}); geometric "
+                "means over seeds with 95 % intervals. Dashed: m^-1/2 through the widest. "
+                "As kim2023, Figure 1, whose plain sampling has 10^6 networks.",
                 panels=tuple(panels),
             )
         )
@@ -242,8 +242,8 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
             name="gaussian",
             title=f"How far from Gaussian outputs and gradients are, {activation}",
             caption="Excess kurtosis of projections, 3 Var(v) / (E v)^2 with v their "
-            "variance given the hidden layers: exact in the last layer. Geometric means "
-            "over seeds with 95 % intervals. Dashed: 1/m through the widest.",
+            "variance given the hidden layers: exact in the last layer. Geometric "
+            "means over seeds with 95 % intervals. Dashed: 1/m through the widest.",
             panels=tuple(panels),
         )
     )

@@ -45,11 +45,11 @@ class Summary(NamedTuple):
         draws: Per network, the projections themselves.
     """
 
-    sums: Float[Array, "half 2 b n n"]
-    squares: Float[Array, "2 b n n"]
-    farthest: Float[Array, "k b"]
-    variances: Float[Array, "k c"]
-    draws: Float[Array, "k c"]
+    sums: Float[Array | np.ndarray, "half 2 b n n"]
+    squares: Float[Array | np.ndarray, "2 b n n"]
+    farthest: Float[Array | np.ndarray, "k b"]
+    variances: Float[Array | np.ndarray, "k c"]
+    draws: Float[Array | np.ndarray, "k c"]
 
 
 def sample_networks(
@@ -133,7 +133,7 @@ def sample_networks(
             "drawn_kurtosis": (kind, drawn.reshape(kinds).mean(-1)),
             "normality": (
                 ("projection", "copy"),
-                stats.kstest(pooled, "norm", axis=0).pvalue.reshape(kinds[1:]),
+                np.reshape([_normality(p) for p in pooled.T], kinds[1:]),
             ),
             "covering_radius": radius,
             "rows": len(x),
@@ -211,6 +211,11 @@ def _sample(
     (sums, squares), kept = jax.lax.map(half, keys)
     flat = [part.reshape(k, -1) for part in kept]
     return Summary(sums, squares.sum(0), *flat)
+
+
+def _normality(draws: np.ndarray) -> float:
+    found: Any = stats.kstest(draws, "norm")
+    return float(found.pvalue)
 
 
 def _at_once(half: int, one: int) -> int:

@@ -80,8 +80,8 @@ def follow_kernel(
         from $\hat\Theta_0 / \kappa^2$, `to_start`; per block the limit's largest entry
         `size`; per seed and recorded step the squared `loss` and the `penalty` (not of
         the last step); per seed `train_accuracy` and, at the test rows, `accuracy` at
-        the end, `diverged_at`, and per norm the `movement` at the end of the layer that
-        moves most, $\|W(t) - W(0)\| / \sqrt m$.
+        the end, and `diverged_at`; per seed, layer and norm the `movement` at the end,
+        $\|W(t) - W(0)\| / \sqrt m$.
     """
     import xarray as xr
 
@@ -137,7 +137,7 @@ def follow_kernel(
             "penalty": (("seed", "step"), u["penalty"]),
             "train_accuracy": ("seed", accuracy(u["train"], fit)),
             "accuracy": ("seed", accuracy(u["test"], new)),
-            "movement": (("seed", "norm"), u["movement"]),
+            "movement": (("seed", "layer", "norm"), u["movement"]),
             "diverged_at": ("seed", u["diverged_at"]),
             "rows": n,
             "kernel_rows": len(chosen),
@@ -147,6 +147,7 @@ def follow_kernel(
             "seed": seeds,
             "step": list(marks),
             "block": list(BLOCKS),
+            "layer": np.arange(1, config["depth"] + 2),
             "norm": list(NORMS),
         },
         attrs={name: config[name] for name in ("table", "activation", "depth")},
@@ -179,9 +180,10 @@ def _train(network, config, x, y, probe, marks, seeds, report) -> dict[str, np.n
             for tree in (trained.params, start)
         )
         norms = matrix_movement(one, first).values()
-        most = [max(getattr(norm, name) for norm in norms) for name in NORMS]
-        moved.append(np.array(most) / config["width"] ** 0.5)
+        every = [[getattr(norm, name) for name in NORMS] for norm in norms]
+        moved.append(np.array(every) / config["width"] ** 0.5)
     assert trained.probes is not None
+    diverged_at = np.asarray(trained.diverged_at)
     penalty = np.asarray(trained.penalty, float)
     before = [step for step in marks if step < config["steps"]]
     return {
@@ -191,10 +193,8 @@ def _train(network, config, x, y, probe, marks, seeds, report) -> dict[str, np.n
             ((0, 0), (0, len(marks) - len(before))),
             constant_values=np.nan,
         ),
-        "diverged_at": np.asarray(trained.diverged_at),
-        "movement": np.where(
-            (np.asarray(trained.diverged_at) > 0)[:, None], np.nan, np.stack(moved)
-        ),
+        "diverged_at": diverged_at,
+        "movement": np.where((diverged_at > 0)[:, None, None], np.nan, np.stack(moved)),
     }
 
 
