@@ -222,8 +222,8 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
                 f"{activation}, L = {depth}",
                 caption=f"Largest difference over all pairs of {rows} points of a "
                 f"lattice on the sphere (covering radius {radius:.2f}); geometric "
-                "means over seeds with 95 % intervals. Dashed: m^-1/2 through the widest. "
-                "As kim2023, Figure 1, whose plain sampling has 10^6 networks.",
+                "means over seeds with 95 % intervals. Dashed: m^-1/2 through the "
+                "widest. As kim2023, Figure 1, whose plain sampling has 10^6 networks.",
                 panels=tuple(panels),
             )
         )

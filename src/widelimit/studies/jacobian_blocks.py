@@ -32,9 +32,7 @@ BLOCK_WORDS: Mapping[str, str] = {
 """The blocks for readers."""
 
 
-def blocks_of(
-    matrix: Float[Array, "k k"], features: int
-) -> Float[Array, "{len(BLOCKS)} n n"]:
+def blocks_of(matrix: Float[Array, "k k"], features: int) -> Float[Array, "b n n"]:
     r"""The Gram matrices of some $(\alpha, \beta)$ over all pairs of inputs.
 
     Args:

@@ -13,7 +13,7 @@ def device_memory() -> int | None:
     return have
 
 
-def check_device_memory(caller: str, needed: float, what: str, cure: str) -> None:
+def check_device_memory(caller: str, needed: float | int, what: str, cure: str) -> None:
     """Raise, with the cure, if the device has less memory than a trial needs.
 
     Args:
