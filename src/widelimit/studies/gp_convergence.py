@@ -12,12 +12,12 @@ from widelimit.studies.du2019_curves import TOLERANCE, guide, near, powers, told
 from widelimit.studies.figure import Figure, Panel
 from widelimit.studies.gp_convergence_trial import GP_CONVERGENCE_TRIAL, PROJECTIONS
 from widelimit.studies.jacobian_blocks import BLOCK_WORDS, BLOCKS
-from widelimit.studies.jntk_convergence import depths_of
 from widelimit.studies.kim2023_lattice import (
     AXES,
     PAPER,
     LatticeSettings,
     check_lattice,
+    depths_of,
 )
 from widelimit.studies.kim2023_tables import ACTIVATIONS
 from widelimit.studies.verdicts import Claim, claim_of_every, interval, judge, log2

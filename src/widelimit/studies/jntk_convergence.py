@@ -17,6 +17,7 @@ from widelimit.studies.kim2023_lattice import (
     PAPER,
     LatticeSettings,
     check_lattice,
+    depths_of,
 )
 from widelimit.studies.kim2023_tables import ACTIVATIONS
 from widelimit.studies.verdicts import Claim, claim_of_every, log2
@@ -42,19 +43,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "laptop": {"rows": 256, "widths": (64, 128, 256, 512, 1024, 2048), "seeds": 10},
     "paper": PAPER,
 }
-
-
-def depths_of(results: "xr.Dataset") -> "list[tuple[int, xr.Dataset]]":
-    """Depth and results of every depth with a finished trial.
-
-    Args:
-        results: Those of a study on the lattice.
-
-    Returns:
-        The pairs.
-    """
-    found = [(int(d), results.sel(depth=d)) for d in results["depth"].values]
-    return [(d, at) for d, at in found if np.isfinite(at["rows"].values).any()]
 
 
 def _claims(results: "xr.Dataset") -> list[Claim]:

@@ -1,7 +1,7 @@
 """Points on a sphere, networks and settings of kim2023's Figures 1 and 2."""
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, PositiveInt, field_validator
@@ -13,6 +13,9 @@ from widelimit.networks import kim2023_network
 from widelimit.studies.base import Settings
 from widelimit.studies.kim2023_tables import ACTIVATIONS, known_names
 from widelimit.studies.memory import check_device_memory
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class LatticeSettings(Settings):
@@ -117,3 +120,16 @@ def check_lattice(settings: Any) -> None:
         f"one network of width {width} and depth {depth} at {settings.rows} points",
         "Set smaller `widths` or fewer `rows`.",
     )
+
+
+def depths_of(results: "xr.Dataset") -> "list[tuple[int, xr.Dataset]]":
+    """Depth and results of every depth with a finished trial.
+
+    Args:
+        results: Those of a study on the lattice.
+
+    Returns:
+        The pairs.
+    """
+    found = [(int(d), results.sel(depth=d)) for d in results["depth"].values]
+    return [(d, at) for d, at in found if np.isfinite(at["rows"].values).any()]
