@@ -8,6 +8,7 @@ import pytest
 from widelimit.activations import Erf, ReLU
 from widelimit.kernels import (
     empirical_jacobian_nngp,
+    empirical_jacobian_nngp_block,
     empirical_nngp,
     jacobian_kernel,
 )
@@ -62,6 +63,19 @@ def test_values_are_those_of_the_nngp_and_tiles_change_nothing(getkey):
     np.testing.assert_allclose(tiles, whole, rtol=1e-13)
     with pytest.raises(ValueError, match="GiB for one pair"):
         empirical_jacobian_nngp(NET, params, X, Z, memory=1e-7)
+
+
+@pytest.mark.parametrize("second", [None, Z])
+def test_the_block_is_the_same_inside_compiled_programs(getkey, second):
+    params = NET.init(getkey(), (3,))
+    other = None if second is None else jnp.asarray(second)
+    block = jax.jit(lambda p, x: empirical_jacobian_nngp_block(NET, p, x, other))
+    found = block(params, jnp.asarray(X))
+    expected = empirical_jacobian_nngp(NET, params, X, second)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    with pytest.raises(ValueError, match="`empirical_jacobian_nngp_block` needs"):
+        cut = Sequential(NET.layers[:-1])
+        empirical_jacobian_nngp_block(cut, params[:-1], jnp.asarray(X))
 
 
 @pytest.mark.parametrize("activation", [Erf(), ReLU()])

@@ -6,7 +6,10 @@ from widelimit.kernels.empirical_jacobian import (
     empirical_jacobian_ntk_block,
     empirical_jacobian_plan,
 )
-from widelimit.kernels.empirical_jacobian_nngp import empirical_jacobian_nngp
+from widelimit.kernels.empirical_jacobian_nngp import (
+    empirical_jacobian_nngp,
+    empirical_jacobian_nngp_block,
+)
 from widelimit.kernels.empirical_jacobian_operator import (
     EmpiricalJacobianOperator,
     empirical_jacobian_operator,
@@ -45,6 +48,7 @@ __all__ = [
     "Verdict",
     "dense_jacobian_kernel",
     "empirical_jacobian_nngp",
+    "empirical_jacobian_nngp_block",
     "empirical_jacobian_ntk",
     "empirical_jacobian_ntk_block",
     "empirical_jacobian_operator",

@@ -93,6 +93,32 @@ def empirical_jacobian_nngp(
         return in_tiles(caller, work, a, b, (), memory)[0]
 
 
+def empirical_jacobian_nngp_block(
+    network: AbstractLayer,
+    params: Params,
+    x1: Float[Array, "n *s"],
+    x2: Float[Array, "m *s"] | None = None,
+) -> Float[Array, "k l"]:
+    """`empirical_jacobian_nngp` in one piece, for use inside `jit`, `vmap` and so on.
+
+    Args:
+        network: As `empirical_jacobian_nngp`.
+        params: The parameters.
+        x1: Inputs, one per row, in the parameters' type.
+        x2: Inputs; `x1` again if `None`.
+
+    Returns:
+        The covariance as a JAX array.
+
+    Raises:
+        ValueError: If the network does not end with `Dense` or `Readout`.
+    """
+    check_last("empirical_jacobian_nngp_block", network)
+    one = _jets(network, params, x1)
+    two = one if x2 is None else _jets(network, params, x2)
+    return _covariance(network, one, two, x2 is None, math.prod(x1.shape[1:]) + 1)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _jets(network: AbstractLayer, params: Params, x: Array) -> Float[Array, "k m"]:
     """Features and their derivatives, by input and then by derivative."""

@@ -6,8 +6,11 @@ from types import MappingProxyType
 
 from widelimit.studies.base import Study
 from widelimit.studies.eigenfeatures import EIGENFEATURES
+from widelimit.studies.gp_convergence import GP_CONVERGENCE
 from widelimit.studies.gram_depth import GRAM_DEPTH
 from widelimit.studies.gram_stability import GRAM_STABILITY
+from widelimit.studies.jntk_constancy import JNTK_CONSTANCY
+from widelimit.studies.jntk_convergence import JNTK_CONVERGENCE
 from widelimit.studies.lazy_ratio import LAZY_RATIO
 from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
 from widelimit.studies.min_eigenvalue import MIN_EIGENVALUE
@@ -29,6 +32,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             GRAM_DEPTH,
             MIN_EIGENVALUE,
             EIGENFEATURES,
+            GP_CONVERGENCE,
+            JNTK_CONVERGENCE,
+            JNTK_CONSTANCY,
             ROBUST_LIMIT,
         )
     }

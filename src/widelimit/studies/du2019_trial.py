@@ -1,6 +1,5 @@
 """The trial of the du2019 studies that train: gradient descent, step by step."""
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from widelimit.studies.du2019_problem import (
     separation_of,
 )
 from widelimit.studies.du2019_settings import parse
+from widelimit.studies.memory import device_memory
 from widelimit.training import gradient_descent
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def check(settings: Any) -> None:
         numbers = _numbers(network, x.shape[1:])
         # Seeds at initialisation and now, their gradient; of one seed some more.
         needed = 8 * numbers * (3 * settings.seeds + 4)
-        have = _memory()
+        have = device_memory()
         if have is not None and needed > have:
             raise ValueError(
                 f"A study needs memory for {settings.seeds} seeds of its largest "
@@ -191,10 +191,3 @@ def check(settings: Any) -> None:
 def _numbers(network: AbstractLayer, shape: tuple[int, ...]) -> int:
     shapes = jax.eval_shape(lambda key: network.init(key, shape), jax.random.key(0))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
-
-
-def _memory() -> int | None:
-    have = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
-    if have is None and hasattr(os, "sysconf"):
-        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return have

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from widelimit.measures import (
     score,
 )
 from widelimit.networks import zhu2022_network
+from widelimit.studies.memory import device_memory
 from widelimit.training import train, zhu2022_sgd
 
 if TYPE_CHECKING:
@@ -225,10 +225,7 @@ def _check_memory(settings: Any, features: int, outputs: int) -> None:
     numbers = width * (features + outputs) + (depth - 1) * width**2
     # Parameters at initialisation, now and before the epoch, and their gradient.
     needed = 4 * 4 * numbers * settings.seeds
-    stats = jax.devices()[0].memory_stats() or {}
-    have = stats.get("bytes_limit")
-    if have is None and hasattr(os, "sysconf"):
-        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    have = device_memory()
     if have is not None and needed > have:
         raise ValueError(
             f"A study needs memory for {settings.seeds} seeds of its largest network "

@@ -1,0 +1,33 @@
+"""How much memory a study's trials may take."""
+
+import os
+
+import jax
+
+
+def device_memory() -> int | None:
+    """Bytes of the device that computes, or of this machine; `None` if unknown."""
+    have = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    if have is None and hasattr(os, "sysconf"):
+        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return have
+
+
+def check_device_memory(caller: str, needed: float | int, what: str, cure: str) -> None:
+    """Raise, with the cure, if the device has less memory than a trial needs.
+
+    Args:
+        caller: Function to name.
+        needed: Bytes.
+        what: What they are for.
+        cure: What to do, as a sentence.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    have = device_memory()
+    if have is not None and needed > have:
+        raise ValueError(
+            f"`{caller}` needs about {needed / 2**30:.3g} GiB for {what}. Got "
+            f"{have / 2**30:.3g} GiB. {cure}"
+        )
