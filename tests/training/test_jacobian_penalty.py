@@ -167,6 +167,7 @@ def test_no_weight_is_training_without_penalty(getkey):
     assert jnp.all(plain.penalty == 0)
 
 
+@pytest.mark.slow
 def test_the_linearised_network_obeys_the_linear_law(getkey):
     """Lemma 6, mended: z moves by -Theta_lambda z / N, by dense Jacobians."""
     weight, rate, steps = 0.3, 0.2, 7
