@@ -44,6 +44,7 @@ def _bounded(z):
 
 def test_data_are_checked():
     assert told(kim2023.assumption2(X)) == [GOOD]
+    assert told(kim2023.assumption2(X.astype(np.float32))) == [GOOD]
     assert told(kim2023.assumption2(1.001 * X, 3 * X[:, 0])) == [BAD, BAD]
     assert "0.5" in kim2023.assumption2(0.5 * X)[0].detail
     with pytest.raises(ValueError, match="one target per input"):

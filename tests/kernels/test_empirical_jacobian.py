@@ -27,6 +27,7 @@ from widelimit.layers import (
     Sequential,
 )
 from widelimit.networks import kim2023_network
+from widelimit.training import Linearised
 
 SMALL = Sequential((Dense(6, 1.2, 0.3), Activation(Sine()), Dense(2, 0.9)))
 
@@ -290,6 +291,8 @@ def test_what_does_not_fit_is_refused(function):
     refused(
         r"second derivative. Got `ReLU\(\)`", kinked, drawn(kinked, 1)[0], x, **options
     )
+    weights = drawn(kinked, 1)[0]
+    refused("second derivative", kinked.apply, weights, x, **options)
     refused("another structure", SMALL, params[:2], x, **options)
     refused(r"needs `params\[0\]", SMALL, params, x[:, 1:], **options)
     refused(r"`x2.shape=\(4, 4\)`", SMALL, params, x, x[:, 1:], **options)
@@ -298,6 +301,14 @@ def test_what_does_not_fit_is_refused(function):
         r"GiB for one .*\. Got `memory=1e-09`", SMALL, params, x, memory=1e-9, **options
     )
     refused("one array as its value", lambda p, x: (x, x), params, x, **options)
+
+
+def test_kinks_are_refused_in_one_piece_and_linearised_too():
+    net = Sequential((Dense(5), Activation(ReLU()), Dense(1)))
+    params, x = drawn(net, rows=4)
+    refused("second derivative", net, params, x, function=empirical_jacobian_ntk_block)
+    tangent = Linearised(net)
+    refused("second derivative", tangent, tangent.start(params), x)
 
 
 def test_kernels_beyond_the_memory_and_of_no_layers_are_refused():

@@ -20,7 +20,7 @@ from widelimit.studies.robust_limit_trial import (
 )
 
 STUDY = STUDIES["robust-limit"]
-drawn_as = {"power": -0.5, "fall": 0.3, "gain": 4.0}
+drawn_as = {"power": -0.5, "fall": 0.3, "gain": 4.0, "rate": 0.1}
 
 
 def drawn(config, report):
@@ -47,7 +47,7 @@ def drawn(config, report):
             "min": 1e-3,
             "min_error": 1e-9,
             "step_size": 1.0,
-            "rate": 0.1,
+            "rate": drawn_as["rate"],
             "rows": 40,
             "features": 11,
         },
@@ -84,6 +84,12 @@ def test_claims_find_what_was_drawn(tmp_path, monkeypatch, agrees):
         f"{what}, κ = {k}" for what in ("infinite", "linearised") for k in ("0.1", "1")
     }
     assert all("90%" in c.detail for c in found.claims() if c.scope)
+
+
+def test_a_bound_that_does_not_move_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setitem(drawn_as, "rate", 1e-9)
+    found = {c.name: c.holds for c in outcome(tmp_path).claims()}
+    assert found["exponential[kappa=1]"] is None
 
 
 def little_table(table, activation):

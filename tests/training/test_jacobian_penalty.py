@@ -7,6 +7,7 @@ import optax
 import pytest
 from scipy.special import erf
 
+from oracles import unchecked
 from widelimit.activations import Erf, ReLU
 from widelimit.layers import Parameterization
 from widelimit.measures import input_jacobian
@@ -247,3 +248,25 @@ def test_kinks_and_wrong_numbers_are_refused(getkey):
             JacobianPenalty(weight)
     with pytest.raises(ValueError, match="projections"):
         JacobianPenalty(0.1, projections=0)
+
+
+def test_what_is_no_penalty_and_methods_with_kinks_are_refused(getkey):
+    net = mlp(depth=1, width=3, outputs=OUT, activation=ReLU())
+    params, keys = flat_start(net, getkey)
+    plan = {
+        "loss": "squared",
+        "optimizer": optax.sgd(0.1),
+        "epochs": 1,
+        "batch_size": N,
+        "keys": keys,
+    }
+    data = (jnp.asarray(X), jnp.asarray(Y))
+    with unchecked(), pytest.raises(ValueError, match="needs a `JacobianPenalty`"):
+        train(net, params, *data, **plan, jacobian_penalty=0.1)
+    with pytest.raises(ValueError, match="needs smooth activations"):
+        train(net.apply, params, *data, **plan, jacobian_penalty=JacobianPenalty(0.1))
+    with unchecked(), pytest.raises(ValueError, match="floating-point"):
+        train(net, params, jnp.ones((N, D), int), data[1], **plan)
+    with unchecked():
+        assert JacobianPenalty(np.float32(0.5)) == JacobianPenalty(0.5)
+        assert isinstance(JacobianPenalty(np.float32(0.5)).regularization, float)

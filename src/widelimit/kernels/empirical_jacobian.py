@@ -9,7 +9,7 @@ from widelimit.kernels.empirical_jacobian_work import jacobian_work
 from widelimit.kernels.empirical_request import Network, Request, in_one_piece
 from widelimit.kernels.empirical_tiles import TilePlan
 from widelimit.kernels.jacobian.checks import check_second_derivatives
-from widelimit.layers import AbstractLayer, Params
+from widelimit.layers import Params
 
 
 def empirical_jacobian_ntk(
@@ -145,7 +145,7 @@ def empirical_jacobian_ntk_block(
 ) -> Float[Array, "*kernel"]:
     """`empirical_jacobian_ntk` in one piece, for use inside `jit`, `vmap` and so on.
 
-    Nothing is checked, and inputs must have the parameters' type.
+    Nothing is checked but kinks, and inputs must have the parameters' type.
 
     Args:
         network: As `empirical_jacobian_ntk`.
@@ -157,9 +157,14 @@ def empirical_jacobian_ntk_block(
 
     Returns:
         The kernel as a JAX array.
+
+    Raises:
+        ValueError: If an activation has a kink.
     """
+    caller = "empirical_jacobian_ntk_block"
+    check_second_derivatives(caller, network)
     return in_one_piece(
-        functools.partial(jacobian_work, "empirical_jacobian_ntk_block"),
+        functools.partial(jacobian_work, caller),
         network,
         params,
         x1,
@@ -179,8 +184,7 @@ def _request(
     per_layer: bool,
     memory: float,
 ) -> Request:
-    if isinstance(network, AbstractLayer):
-        check_second_derivatives(caller, network)
+    check_second_derivatives(caller, network)
     return Request.of(
         caller,
         functools.partial(jacobian_work, caller),

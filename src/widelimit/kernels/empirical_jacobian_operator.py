@@ -316,8 +316,8 @@ def empirical_jacobian_operator(
     dtype = params_dtype(caller, params)
     a, b = input_pair(caller, x1, x2, dtype)
     row = jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype)
+    check_second_derivatives(caller, network)
     if isinstance(network, AbstractLayer):
-        check_second_derivatives(caller, network)
         check_params(caller, network, params, a.shape[1:])
     else:
         check_function(network, params, row, caller)

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Array, Float
 
+from widelimit._checks import check_finite
 from widelimit.layers import Params
 
 SMALL = 64  # sides of matrices whose singular values are all taken
@@ -80,18 +81,17 @@ def matrix_movement(params: Params, initial: Params) -> dict[str, MatrixMovement
     weights that start as $N(0, 1)$. Taken on the host, in float64.
 
     Args:
-        params: The parameters now.
-        initial: The parameters at initialisation, of the same structure.
+        params: The parameters of one network (without an axis of seeds) now.
+        initial: The same at initialisation, of the same structure.
 
     Returns:
         The norms by the array's path, such as `[0]['weight']`. Biases and other arrays
         that are not matrices are left out.
+
+    Raises:
+        ValueError: If shapes differ, or a number is not finite.
     """
-    moved = jax.tree.map(
-        lambda a, b: np.asarray(a, np.float64) - np.asarray(b, np.float64),
-        params,
-        initial,
-    )
+    moved = jax.tree.map(_moved, params, initial)
     paths, _ = jax.tree.flatten_with_path(moved)
     return {
         jax.tree_util.keystr(path): MatrixMovement(
@@ -102,6 +102,17 @@ def matrix_movement(params: Params, initial: Params) -> dict[str, MatrixMovement
         for path, matrix in paths
         if matrix.ndim == 2
     }
+
+
+def _moved(now: Any, start: Any) -> Float[np.ndarray, "*s"]:
+    a, b = (np.asarray(array, np.float64) for array in (now, start))
+    if a.shape != b.shape:
+        raise ValueError(
+            "`matrix_movement` needs parameters of equal shapes. Got "
+            f"{a.shape} and {b.shape}."
+        )
+    check_finite("matrix_movement", "params", a)
+    return a - b
 
 
 def _largest_singular_value(matrix: Float[np.ndarray, "m k"]) -> float:

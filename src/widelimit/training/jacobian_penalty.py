@@ -38,6 +38,8 @@ class JacobianPenalty:
 
     def __post_init__(self) -> None:
         check_regularization("JacobianPenalty", self.regularization)
+        # A number of Python's, so that the description can be hashed.
+        object.__setattr__(self, "regularization", float(self.regularization))
         if self.projections is not None:
             check_count("JacobianPenalty", "projections", self.projections, 1)
 
@@ -95,17 +97,24 @@ class JacobianPenalty:
         return 2 * rest / self.projections
 
 
-def check_smooth(caller: str, apply: Any) -> None:
-    """Refuse to differentiate twice a network that has kinks.
+def check_penalty(caller: str, penalty: Any, apply: Any) -> None:
+    """Refuse what is no penalty, and to differentiate twice a network with kinks.
 
     Args:
         caller: Name of the public function, for messages.
-        apply: A network, or any function, which is taken to be smooth.
+        penalty: A `JacobianPenalty`.
+        apply: A network or its method, or any function, which is taken to be smooth.
 
     Raises:
-        ValueError: If the network has an activation that is not smooth.
+        ValueError: If it is no penalty, or the network has an activation that is not
+            smooth.
     """
-    if has_kinks(apply):
+    if not isinstance(penalty, JacobianPenalty):
+        raise ValueError(
+            f"`{caller}` needs a `JacobianPenalty` as `jacobian_penalty`. Got "
+            f"{penalty!r}. Write `JacobianPenalty(0.1)`."
+        )
+    if has_kinks(getattr(apply, "__self__", apply)):
         raise ValueError(
             f"`{caller}` needs smooth activations for a penalty on the Jacobian, whose "
             "gradient takes their second derivative. Got a network with kinks. Take "

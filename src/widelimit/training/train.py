@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 from widelimit._checks import check_at_least, check_finite, check_rows
 from widelimit.layers import Params
 from widelimit.losses import Loss, LossName, loss_function
-from widelimit.training.jacobian_penalty import JacobianPenalty, check_smooth
+from widelimit.training.jacobian_penalty import JacobianPenalty, check_penalty
 
 Apply = Callable[[Params, Float[Array, "n d"]], Float[Array, "n o"]]
 Probe = Callable[[Params, Params], PyTree[Shaped[Array, "..."]]]
@@ -32,7 +32,8 @@ class Trained(eqx.Module):
             epoch of divergence on. With a `jacobian_penalty`, without it.
         penalty: Mean penalty on the Jacobian of each epoch, likewise; zero without one.
         diverged_at: Epoch, counted from 1, in which the loss or a parameter stopped
-            being finite; 0 if none did. Such a seed keeps its last finite parameters.
+            being finite; 0 if none did. Such a seed keeps its last finite parameters,
+            at which the loss may already be huge or infinite: it counts as lost.
         probes: What the probe returned, with leading axes of seeds and probe epochs;
             floating values are NaN where the seed had diverged. `None` without a probe.
     """
@@ -102,6 +103,11 @@ def train(
     """
     caller = "train"
     check_rows(caller, "x", x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"`{caller}` needs `x` in a floating-point type, in which losses are kept. "
+            f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`."
+        )
     check_at_least(caller, "epochs", epochs, 0)
     check_at_least(caller, "batch_size", batch_size, 1)
     check_finite(caller, "x", x)
@@ -130,7 +136,7 @@ def train(
             f"`probe_epochs=(0, {epochs})` to probe before and after training."
         )
     if jacobian_penalty is not None:
-        check_smooth(caller, apply)
+        check_penalty(caller, jacobian_penalty, apply)
     with _listening(report) as listener:
         trained = _train(
             (params, keys),

@@ -15,7 +15,8 @@ from widelimit.kernels import Verdict, network_spectrum
 from widelimit.layers import AbstractLayer
 
 _ORDERS = ("phi", "phi'", "phi''")
-_ROUNDING = 1e-9  # how far norms and mean squares may be from 1
+_ROUNDING = 1e-9  # how far mean squares may be from 1
+_UNIT = 1e-5  # how far norms may be, which are often those of single precision
 
 
 def assumption1(activation: AbstractActivation) -> tuple[Assumption, ...]:
@@ -75,8 +76,8 @@ def assumption2(x: ArrayLike, y: ArrayLike | None = None) -> tuple[Assumption, .
     found = [
         Assumption.checked(
             "every input has unit norm (Assumption 2)",
-            bool(np.abs(norms - 1).max() <= _ROUNDING),
-            f"norms from {norms.min():.6g} to {norms.max():.6g}",
+            bool(np.abs(norms - 1).max() <= _UNIT),
+            f"norms from {norms.min():.9g} to {norms.max():.9g}",
         )
     ]
     if y is not None:

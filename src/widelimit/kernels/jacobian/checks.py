@@ -30,7 +30,7 @@ def check_smooth(caller: str, network: AbstractLayer) -> None:
             )
 
 
-def check_second_derivatives(caller: str, network: AbstractLayer) -> None:
+def check_second_derivatives(caller: str, network: Any) -> None:
     r"""Raise unless every activation has a second derivative.
 
     Gradients of $\partial_x f$ hold $\phi''$, which is zero next to a kink and infinite
@@ -38,12 +38,12 @@ def check_second_derivatives(caller: str, network: AbstractLayer) -> None:
 
     Args:
         caller: Name of the public function, for messages.
-        network: The network.
+        network: The network or its method, or any function, of which nothing is known.
 
     Raises:
         ValueError: If one has not; it is named.
     """
-    for phi in _activations(network):
+    for phi in _activations(getattr(network, "__self__", network)):
         if not phi.smooth:
             raise ValueError(
                 f"`{caller}` needs activations with a second derivative. Got `{phi}`, "
