@@ -30,6 +30,7 @@ NAMES = (
     "jacobian_gram",
     "jacobian_product",
     "jacobian_regression",
+    "large_jacobian_regression",
 )
 RESULTS = Path(__file__).with_name("results.md")
 
