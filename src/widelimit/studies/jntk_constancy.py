@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from widelimit.studies.base import Settings, Study
+from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
 from widelimit.studies.du2019_curves import TOLERANCE, guide, near, powers, told
 from widelimit.studies.figure import Curve, Figure, Panel
@@ -16,7 +16,7 @@ from widelimit.studies.jntk_constancy_trial import (
     NORMS,
     check_constancy,
 )
-from widelimit.studies.kim2023_tables import ACTIVATIONS, TABLES, known_names, title_of
+from widelimit.studies.kim2023_tables import OneTableSettings, title_of
 from widelimit.studies.verdicts import Claim, claim_of_every
 
 if TYPE_CHECKING:
@@ -26,12 +26,10 @@ _POWER = -0.5
 _NORM_WORDS = {"one": "1-norm", "two": "2-norm", "inf": "inf-norm"}
 
 
-class JntkConstancySettings(Settings):
+class JntkConstancySettings(OneTableSettings):
     """Widths of one network, trained on one table.
 
     Attributes:
-        table: Name of the table.
-        activation: `gelu` or `erf`.
         depth: Number of hidden layers.
         widths: Units of each.
         kappa: Scale of the output.
@@ -44,8 +42,6 @@ class JntkConstancySettings(Settings):
         seeds: Initialisations per width.
     """
 
-    table: str = "algerian-forest-fires"
-    activation: str = "gelu"
     depth: PositiveInt = 11
     widths: tuple[PositiveInt, ...] = Field((64, 128, 256, 512), min_length=1)
     kappa: PositiveFloat = 0.1
@@ -56,16 +52,6 @@ class JntkConstancySettings(Settings):
     kernel_rows: int = Field(16, ge=2)
     steps: int = Field(128, ge=4)
     seeds: PositiveInt = 8
-
-    @field_validator("table")
-    @classmethod
-    def _known_table(cls, name: str) -> str:
-        return known_names((name,), TABLES)[0]
-
-    @field_validator("activation")
-    @classmethod
-    def _known_activation(cls, name: str) -> str:
-        return known_names((name,), ACTIVATIONS)[0]
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

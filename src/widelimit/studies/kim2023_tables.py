@@ -60,6 +60,28 @@ class TableSettings(Settings):
         return known_names(names, ACTIVATIONS)
 
 
+class OneTableSettings(Settings):
+    """One network on one table, trained.
+
+    Attributes:
+        table: Name of the table.
+        activation: `gelu` or `erf`.
+    """
+
+    table: str = "algerian-forest-fires"
+    activation: str = "gelu"
+
+    @field_validator("table")
+    @classmethod
+    def _known_table(cls, name: str) -> str:
+        return known_names((name,), TABLES)[0]
+
+    @field_validator("activation")
+    @classmethod
+    def _known_activation(cls, name: str) -> str:
+        return known_names((name,), ACTIVATIONS)[0]
+
+
 def known_names(names: tuple[str, ...], known: Mapping[str, str]) -> tuple[str, ...]:
     """The names, if all are known.
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from widelimit.studies.base import Settings, Study
+from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
 from widelimit.studies.du2019_curves import (
     TOLERANCE,
@@ -17,12 +17,7 @@ from widelimit.studies.du2019_curves import (
     told,
 )
 from widelimit.studies.figure import Curve, Figure, Panel
-from widelimit.studies.kim2023_tables import (
-    ACTIVATIONS,
-    TABLES,
-    known_names,
-    title_of,
-)
+from widelimit.studies.kim2023_tables import OneTableSettings, title_of
 from widelimit.studies.robust_limit_trial import (
     ROBUST_LIMIT_TRIAL,
     check_robust_limit,
@@ -36,12 +31,10 @@ _POWER = -0.5
 _SAYS = 0.01  # least fall of a bound, in natural logarithms, that says something
 
 
-class RobustLimitSettings(Settings):
+class RobustLimitSettings(OneTableSettings):
     """Widths and scales of one network, trained on one table.
 
     Attributes:
-        table: Name of the table.
-        activation: `gelu` or `erf`.
         depth: Number of hidden layers.
         widths: Units of each hidden layer.
         kappas: Scales of the output.
@@ -54,8 +47,6 @@ class RobustLimitSettings(Settings):
         seeds: Initialisations per width and scale.
     """
 
-    table: str = "algerian-forest-fires"
-    activation: str = "gelu"
     depth: PositiveInt = 2
     widths: tuple[PositiveInt, ...] = Field((64, 128, 256, 512), min_length=1)
     kappas: tuple[PositiveFloat, ...] = Field((0.1, 1.0), min_length=1)
@@ -65,16 +56,6 @@ class RobustLimitSettings(Settings):
     step_share: float = Field(0.2, gt=0, lt=1)
     steps: PositiveInt = 128
     seeds: PositiveInt = 6
-
-    @field_validator("table")
-    @classmethod
-    def _known_table(cls, name: str) -> str:
-        return known_names((name,), TABLES)[0]
-
-    @field_validator("activation")
-    @classmethod
-    def _known_activation(cls, name: str) -> str:
-        return known_names((name,), ACTIVATIONS)[0]
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
