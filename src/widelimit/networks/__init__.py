@@ -7,6 +7,7 @@ from widelimit.networks.du2019 import (
 )
 from widelimit.networks.kim2023 import kim2023_network
 from widelimit.networks.mlp import mlp
+from widelimit.networks.wang2022 import wang2022_network
 from widelimit.networks.zhu2022 import INITIALIZATIONS, zhu2022_network
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "du2019_resnet",
     "kim2023_network",
     "mlp",
+    "wang2022_network",
     "zhu2022_network",
 ]
