@@ -25,6 +25,7 @@ BASE = {"_checks", "description"}
 CORE = {
     "_checks": set(),
     "description": set(),
+    "balls": BASE,
     "losses": BASE,
     "activations": BASE,
     "layers": BASE | {"activations"},
@@ -32,7 +33,7 @@ CORE = {
     "measures": BASE | {"activations", "layers", "losses"},
     "kernels": BASE | {"activations", "layers", "networks"},
     "prediction": BASE | {"activations", "layers", "networks", "kernels", "measures"},
-    "training": BASE | {"activations", "layers", "losses", "kernels"},
+    "training": BASE | {"activations", "layers", "losses", "kernels", "balls"},
     "estimators": BASE | {"activations", "networks", "kernels", "prediction"},
 }
 # The shells, which nothing below imports.

@@ -3,16 +3,28 @@
 from widelimit.training.gradient_descent import gradient_descent
 from widelimit.training.gradient_descent_record import Descent
 from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.lazy_ball import (
+    Cone,
+    LazyBall,
+    cone,
+    lazy_projection,
+    lazy_radius,
+)
 from widelimit.training.linearised import Linearised
 from widelimit.training.optimizers import step_decay_sgd, zhu2022_sgd
 from widelimit.training.train import Trained, train
 
 __all__ = [
+    "Cone",
     "Descent",
     "JacobianPenalty",
+    "LazyBall",
     "Linearised",
     "Trained",
+    "cone",
     "gradient_descent",
+    "lazy_projection",
+    "lazy_radius",
     "step_decay_sgd",
     "train",
     "zhu2022_sgd",
