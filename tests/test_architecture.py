@@ -30,10 +30,12 @@ CORE = {
     "activations": BASE,
     "layers": BASE | {"activations"},
     "networks": BASE | {"activations", "layers"},
-    "measures": BASE | {"activations", "layers", "losses"},
+    "measures": BASE | {"activations", "layers", "losses", "balls"},
     "kernels": BASE | {"activations", "layers", "networks"},
     "prediction": BASE | {"activations", "layers", "networks", "kernels", "measures"},
-    "training": BASE | {"activations", "layers", "losses", "kernels", "balls"},
+    "attacks": BASE | {"balls", "layers", "losses", "measures"},
+    "training": BASE
+    | {"activations", "layers", "losses", "kernels", "balls", "attacks"},
     "estimators": BASE | {"activations", "networks", "kernels", "prediction"},
 }
 # The shells, which nothing below imports.

@@ -77,3 +77,15 @@ def test_norms_neither_overflow_nor_vanish(scale, getkey):
     expected = scale * np.linalg.norm(np.asarray(vectors, float), axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert jnp.all(jax.grad(lambda v: euclidean(v, 1).sum())(0 * vectors) == 0)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_every_row_may_have_its_own_radius(norm, getkey):
+    points, centres = pairs(getkey, 1.0, jnp.float64)
+    radii = jnp.linspace(0.0, 2.0, len(points))
+    for project in (inside, nearest):
+        found = project(points, centres, radii, norm)
+        for i in (0, 7, 39):
+            rows = slice(i, i + 1)
+            alone = project(points[rows], centres[rows], float(radii[i]), norm)
+            np.testing.assert_allclose(found[rows], alone, rtol=1e-12, atol=1e-15)

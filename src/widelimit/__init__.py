@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "activations",
+    "attacks",
     "bounds",
     "datasets",
     "estimators",
@@ -38,6 +39,7 @@ __all__ = [
 if TYPE_CHECKING:
     from widelimit import (
         activations,
+        attacks,
         bounds,
         datasets,
         estimators,

@@ -46,7 +46,7 @@ def euclidean(vectors: Float[Array, "*s"], axis: int) -> Float[Array, "*t"]:
 def nearest(
     points: Float[Array, "n *s"],
     centres: Float[Array, "n *s"],
-    radius: float | Float[Array, ""],
+    radius: float | Float[Array, "*n"],
     norm: Norm,
 ) -> Float[Array, "n *s"]:
     """The nearest points of the balls, up to rounding.
@@ -54,7 +54,7 @@ def nearest(
     Args:
         points: One per row.
         centres: Centre of every ball.
-        radius: Radius of all.
+        radius: Radius of all, or of each.
         norm: Their norm, of a row's axes together.
 
     Returns:
@@ -62,16 +62,35 @@ def nearest(
     """
     moved = points - centres
     if norm == "linf":
-        return centres + jnp.clip(moved, -radius, radius)
-    factor = radius / jnp.maximum(sizes(moved, norm), radius)
-    factor = jnp.where(jnp.isnan(factor), 1.0, factor)  # at radius 0 and no movement
-    return centres + moved * jnp.reshape(factor, (-1,) + (1,) * (points.ndim - 1))
+        limit = per_row(radius, points)
+        return centres + jnp.clip(moved, -limit, limit)
+    whole = sizes(moved, norm)
+    limit = jnp.broadcast_to(jnp.asarray(radius, points.dtype), whole.shape)
+    far = whole > limit
+    factor = jnp.where(far, limit / jnp.where(far, whole, 1.0), 1.0)
+    return centres + moved * per_row(factor, points)
+
+
+def per_row(
+    values: float | Float[Array, "*n"], rows: Float[Array, "n *s"]
+) -> Float[Array, "..."]:
+    """One number, or one per row, in the shape that multiplies rows.
+
+    Args:
+        values: The numbers.
+        rows: What they shall multiply.
+
+    Returns:
+        The numbers in the type of the rows.
+    """
+    array = jnp.asarray(values, rows.dtype)
+    return array if array.ndim == 0 else array.reshape(-1, *(1,) * (rows.ndim - 1))
 
 
 def inside(
     points: Float[Array, "n *s"],
     centres: Float[Array, "n *s"],
-    radius: float | Float[Array, ""],
+    radius: float | Float[Array, "*n"],
     norm: Norm,
 ) -> Float[Array, "n *s"]:
     r"""The same, so that the distances are at most the radius however they are summed.
@@ -82,14 +101,14 @@ def inside(
     Args:
         points: One per row.
         centres: Centre of every ball.
-        radius: Radius of all.
+        radius: Radius of all, or of each.
         norm: Their norm.
 
     Returns:
         Points within the balls.
     """
     if norm == "linf":
-        limit = jnp.asarray(radius, points.dtype)
+        limit = per_row(radius, points)
         limit = limit * (1 - 2 * float(jnp.finfo(points.dtype).eps))
         low, high = centres - limit, centres + limit
         low = jnp.where(centres - low > limit, jnp.nextafter(low, centres), low)
@@ -106,7 +125,7 @@ def inside(
 def shrunk(
     points: tuple[Float[Array, "..."], ...],
     centres: tuple[Float[Array, "..."], ...],
-    radius: float | Float[Array, ""],
+    radius: float | Float[Array, "*k"],
     norms: Callable[[tuple[Array, ...]], Float[Array, " k"]],
     *,
     axis: int,
@@ -119,7 +138,7 @@ def shrunk(
     Args:
         points: The arrays; entries of one vector lie along all axes but one.
         centres: Arrays of the same shapes.
-        radius: Of the balls.
+        radius: Of all balls, or of each.
         norms: The norm of every vector, from the arrays less their centres.
         axis: 1 if the first axis counts vectors, 0 if the last does.
         realised: What arrays become before they are compared, if that rounds.

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from widelimit._checks import check_one_of
 
-LossName = Literal["cross-entropy", "squared", "logistic"]
+LossName = Literal["cross-entropy", "squared", "logistic", "margin"]
 Loss = Callable[[Float[Array, "n o"], Float[Array, "n o"]], Float[Array, " n"]]
 
 
@@ -68,10 +68,35 @@ def logistic(
     return jax.nn.softplus(-outputs[:, 0] * targets[:, 0])
 
 
+def margin(
+    outputs: Float[Array, "n o"], targets: Float[Array, "n o"]
+) -> Float[Array, " n"]:
+    r"""How far the decision is on the wrong side, $-y f$ or $\max_{k \ne y} f_k - f_y$.
+
+    Unlike the others it does not flatten where a network is sure, so that attacks
+    along its gradient do not stall there; it has no lower end, so training needs one of
+    the others.
+
+    Args:
+        outputs: Outputs $f$: one column, or one per class.
+        targets: +1 and -1 in one column, or one-hot rows.
+
+    Returns:
+        One number per row, in the units of the outputs; negative where the row is
+        right.
+    """
+    if outputs.shape[1] == 1:
+        return -outputs[:, 0] * targets[:, 0]
+    right = jnp.sum(outputs * targets, axis=1)
+    others = jnp.where(targets > 0, -jnp.inf, outputs)
+    return jnp.max(others, axis=1) - right
+
+
 LOSSES: dict[str, Loss] = {
     "cross-entropy": cross_entropy,
     "squared": squared,
     "logistic": logistic,
+    "margin": margin,
 }
 
 

@@ -50,6 +50,17 @@ def test_large_outputs_do_not_overflow(name):
         assert np.isfinite(value) and np.isfinite(slope).all()
 
 
+def test_the_margin_is_how_far_the_decision_is_wrong():
+    outputs, targets = CASES["cross-entropy"]
+    found = loss_function("margin")(jnp.asarray(outputs), jnp.asarray(targets))
+    for row, target, value in zip(outputs, targets, found, strict=True):
+        right = int(target.argmax())
+        assert value == np.delete(row, right).max() - row[right]
+    outputs, targets = CASES["logistic"]
+    found = loss_function("margin")(jnp.asarray(outputs), jnp.asarray(targets))
+    np.testing.assert_array_equal(found, -(outputs * targets)[:, 0])
+
+
 def test_cross_entropy_takes_soft_targets():
     outputs, targets = CASES["cross-entropy"][0], RNG.dirichlet(np.ones(3), size=4)
     values = loss_function("cross-entropy")(jnp.asarray(outputs), jnp.asarray(targets))

@@ -1,5 +1,6 @@
 """What is measured on a network: stability, laziness, accuracy."""
 
+from widelimit.balls import Norm
 from widelimit.measures.estimate import Estimate, mean_over_inputs, mean_over_seeds
 from widelimit.measures.gaussian_norm import (
     mean_gaussian_norm,
@@ -14,17 +15,18 @@ from widelimit.measures.movement import (
     relative_movement,
 )
 from widelimit.measures.perturbation import (
-    Norm,
     SampledStability,
     perturbation_stability,
     sampled_perturbation_stability,
 )
+from widelimit.measures.proportion import Proportion, proportion, proportion_of
 from widelimit.measures.score import Score, score
 
 __all__ = [
     "Estimate",
     "MatrixMovement",
     "Norm",
+    "Proportion",
     "SampledStability",
     "Score",
     "input_jacobian",
@@ -36,6 +38,8 @@ __all__ = [
     "mean_over_inputs",
     "mean_over_seeds",
     "perturbation_stability",
+    "proportion",
+    "proportion_of",
     "relative_movement",
     "sampled_perturbation_stability",
     "score",

@@ -1,7 +1,6 @@
 """Perturbation stability, exactly and by sampling."""
 
 import math
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -9,13 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_at_least, check_one_of, check_positive, check_rows
+from widelimit.balls import Norm
 from widelimit.measures.gaussian_norm import (
     mean_gaussian_norm_of_gram,
     mean_gaussian_radius,
 )
 from widelimit.measures.input_jacobian import Function, input_jacobian
-
-Norm = Literal["l2", "linf"]
 
 
 def perturbation_stability(

@@ -1,0 +1,17 @@
+"""Attacks on any differentiable model: within a ball, or to the nearest flip."""
+
+from widelimit.attacks.base import AbstractAttack, Found
+from widelimit.attacks.gradient_step import GradientStep
+from widelimit.attacks.pgd import PGD
+from widelimit.attacks.result import AttackResult
+from widelimit.attacks.run import attack, correct
+
+__all__ = [
+    "PGD",
+    "AbstractAttack",
+    "AttackResult",
+    "Found",
+    "GradientStep",
+    "attack",
+    "correct",
+]
