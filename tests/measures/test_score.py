@@ -45,6 +45,6 @@ def test_float32_stays_float32():
 
 
 def test_unknown_losses_are_named():
-    message = "one of 'cross-entropy', 'squared', 'logistic'. Got `loss='hinge'`"
+    message = "'squared', 'logistic', 'margin'. Got `loss='hinge'`"
     with unchecked(), pytest.raises(ValueError, match=message):
         score(jnp.ones((2, 1)), jnp.ones((2, 1)), loss="hinge")  # pyright: ignore

@@ -69,8 +69,8 @@ def test_cross_entropy_takes_soft_targets():
 
 
 def test_names():
-    assert LOSSES.keys() == CASES.keys()
-    message = "one of 'cross-entropy', 'squared', 'logistic'. Got `loss='hinge'`"
+    assert LOSSES.keys() == {*CASES, "margin"}
+    message = "'squared', 'logistic', 'margin'. Got `loss='hinge'`"
     with unchecked(), pytest.raises(ValueError, match=message):
         loss_function("hinge")  # pyright: ignore[reportArgumentType]
 
