@@ -7,6 +7,11 @@ from widelimit.prediction.certificates import (
 )
 from widelimit.prediction.eigenfeatures import eigenfeatures
 from widelimit.prediction.flow import RobustDescent, RobustFlow, robust_flow
+from widelimit.prediction.function import (
+    PredictorFunction,
+    PredictorParams,
+    as_function,
+)
 from widelimit.prediction.initial import function_at
 from widelimit.prediction.posterior import (
     JointGaussian,
@@ -26,10 +31,13 @@ __all__ = [
     "NotSolvedError",
     "Posterior",
     "Prediction",
+    "PredictorFunction",
+    "PredictorParams",
     "RobustDescent",
     "RobustFlow",
     "Solution",
     "Status",
+    "as_function",
     "certified_radius",
     "eigenfeatures",
     "feature_distance",
