@@ -31,6 +31,7 @@ NAMES = (
     "jacobian_product",
     "jacobian_regression",
     "large_jacobian_regression",
+    "pgd",
 )
 RESULTS = Path(__file__).with_name("results.md")
 

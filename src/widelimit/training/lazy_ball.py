@@ -1,5 +1,6 @@
 r"""The lazy regime as an object: the ball $B_{2,\infty}(W_0, V)$ of wang2022."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import scipy.optimize
 from jaxtyping import Array, Bool, Float
 
 from widelimit._checks import check_count, check_finite, check_positive
-from widelimit.balls import euclidean, shrunk
+from widelimit.balls import shrunk
 from widelimit.layers import Params
 
 
@@ -252,9 +253,19 @@ def _projected(params: Params, centre: Params, radius: Any, before: Any) -> Any:
 
 
 def _norms(arrays: tuple[Array, ...]) -> Float[Array, " m"]:
-    """Norms of vectors whose entries are spread over arrays, all but the last axis."""
-    parts = [euclidean(jnp.reshape(a, (-1, a.shape[-1])), 0) for a in arrays]
-    return parts[0] if len(parts) == 1 else euclidean(jnp.stack(parts), 0)
+    """Norms of vectors whose entries are spread over arrays, all but the last axis.
+
+    In one pass over the weights: where squares overflow a unit is outside, and where
+    they vanish it is inside.
+
+    Args:
+        arrays: Arrays whose last axes count the same vectors.
+
+    Returns:
+        One norm per vector.
+    """
+    squares = [jnp.sum(jnp.square(a), axis=tuple(range(a.ndim - 1))) for a in arrays]
+    return jnp.sqrt(functools.reduce(jnp.add, squares))
 
 
 def _units(params: Params, centre: Params) -> list[tuple[tuple[Array, ...], ...]]:

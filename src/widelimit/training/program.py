@@ -1,5 +1,6 @@
 """The compiled program of `train`: all seeds, epochs and steps."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -130,10 +131,7 @@ def _run(initial: Params, keys: Array, inputs: Inputs, plan: Plan) -> Ran:
     )
     # One column at least: the loop's body is traced even if it never runs.
     history = jnp.full((k, max(plan.epochs, 1), 3), jnp.nan, dtype)
-    one_epoch = jax.vmap(
-        lambda seed, start, epoch: _epoch(seed, start, epoch, inputs, plan),
-        (0, 0, None),
-    )
+    one_epoch = _over_seeds(k, functools.partial(_epoch, inputs=inputs, plan=plan))
 
     def going_on(state, end):
         epoch, seeds, _ = state
@@ -173,8 +171,20 @@ def _run(initial: Params, keys: Array, inputs: Inputs, plan: Plan) -> Ran:
     return Ran(seeds, history[:, : plan.epochs], probes)
 
 
+def _over_seeds(k: int, f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f` of all seeds; of a single one without `vmap`, which would select and copy."""
+    if k > 1:
+        return jax.vmap(f, (0, 0, None))
+
+    def alone(seed, start, epoch):
+        found = f(*jax.tree.map(lambda a: a[0], (seed, start)), epoch)
+        return jax.tree.map(lambda a: a[None], found)
+
+    return alone
+
+
 def _epoch(
-    seed: Seed, start: Params, epoch: Array, inputs: Inputs, plan: Plan
+    seed: Seed, start: Params, epoch: Array, *, inputs: Inputs, plan: Plan
 ) -> tuple[Seed, Float[Array, "3"]]:
     """One pass of one seed through the data; a seed that has stopped stays."""
     drawn = jax.random.fold_in(seed.key, epoch)
