@@ -7,6 +7,10 @@ from widelimit.measures.gaussian_norm import (
     mean_gaussian_norm_of_gram,
     mean_gaussian_radius,
 )
+from widelimit.measures.gradient_difference import (
+    GradientDifference,
+    largest_gradient_difference,
+)
 from widelimit.measures.input_jacobian import input_jacobian
 from widelimit.measures.movement import (
     MatrixMovement,
@@ -21,15 +25,18 @@ from widelimit.measures.perturbation import (
 )
 from widelimit.measures.proportion import Proportion, proportion, proportion_of
 from widelimit.measures.score import Score, score
+from widelimit.measures.sign_changes import possible_sign_changes, sign_changes
 
 __all__ = [
     "Estimate",
+    "GradientDifference",
     "MatrixMovement",
     "Norm",
     "Proportion",
     "SampledStability",
     "Score",
     "input_jacobian",
+    "largest_gradient_difference",
     "lazy_ratio",
     "matrix_movement",
     "mean_gaussian_norm",
@@ -38,9 +45,11 @@ __all__ = [
     "mean_over_inputs",
     "mean_over_seeds",
     "perturbation_stability",
+    "possible_sign_changes",
     "proportion",
     "proportion_of",
     "relative_movement",
     "sampled_perturbation_stability",
     "score",
+    "sign_changes",
 ]
