@@ -33,6 +33,8 @@ CORE = {
     "kernels": BASE | {"activations", "layers", "networks"},
     "prediction": BASE | {"activations", "layers", "networks", "kernels", "measures"},
     "training": BASE | {"activations", "layers", "losses", "kernels"},
+    "attacks": BASE
+    | {"activations", "layers", "losses", "kernels", "networks", "prediction"},
     "estimators": BASE | {"activations", "networks", "kernels", "prediction"},
 }
 # The shells, which nothing below imports.

@@ -9,6 +9,7 @@ Subpackages load on first use, so `import widelimit` is quick:
 - `estimators`: scikit-learn classes for regression and classification.
 - `training`: many seeds of one network in one compiled program.
 - `measures`: perturbation stability, lazy ratio, accuracy.
+- `attacks`: perturbations that change a prediction.
 - `bounds`: the theorems, as functions that name their assumptions.
 - `studies`, `runs`, `report`: grids of experiments, their store, and their page.
 """
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "activations",
+    "attacks",
     "bounds",
     "datasets",
     "estimators",
@@ -38,6 +40,7 @@ __all__ = [
 if TYPE_CHECKING:
     from widelimit import (
         activations,
+        attacks,
         bounds,
         datasets,
         estimators,
