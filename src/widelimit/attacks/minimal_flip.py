@@ -17,6 +17,7 @@ from widelimit._checks import (
 )
 from widelimit.attacks.crossing import bracketed_crossing, place_behind, rounding
 from widelimit.attacks.flip import FlipStatus, MinimalFlip
+from widelimit.attacks.margins import lead, margin, rival_of, side_of
 from widelimit.attacks.ray import first_crossing
 from widelimit.attacks.two_layer import activation_at, along
 from widelimit.kernels.empirical_checks import (
@@ -30,7 +31,7 @@ from widelimit.layers import AbstractLayer, Params
 CALLER = "minimal_flip"
 ROWS = 256  # inputs at a time beyond which nothing is gained
 MEMORY = 2**28  # bytes for them
-COPIES = 8  # of a row's hidden units, or of what a forward pass writes
+COPIES = 3  # of what a forward pass reads and writes for a row
 
 Function = Callable[[Any, Any], Any]
 
@@ -155,17 +156,16 @@ def _flip(
     # On GPUs products are rounded to 10 bits by default, too few for a crossing.
     with jax.default_matmul_precision("highest"):
         y = outputs(x)
-        side = _side(y)
-        value = _margin(y, side)
-        rival = jnp.argmax(_without(y, side), 1) if y.shape[1] > 1 else side
-        gradient = jax.grad(lambda x: jnp.sum(_lead(outputs(x), side, rival)))(x)
+        side = side_of(y)
+        value, rival = margin(y, side), rival_of(y, side)
+        gradient = jax.grad(lambda x: jnp.sum(lead(outputs(x), side, rival)))(x)
         norm, direction = _unit(-gradient)
 
         def at(t):
             return x + t.reshape((-1,) + (1,) * (x.ndim - 1)) * direction
 
         def h(t):
-            return _margin(outputs(at(t)), side)
+            return margin(outputs(at(t)), side)
 
         limit = jnp.full_like(value, max_distance)
         least = 2 * jnp.finfo(x.dtype).eps
@@ -200,37 +200,6 @@ def _flip(
         "adversarial": at(jnp.where(status == FlipStatus.FLIPPED, behind, 0.0)),
         "status": status,
     }
-
-
-def _side(y: Float[Array, "n o"]) -> Int[Array, " n"]:
-    """The prediction: sign of the one output, or place of the largest."""
-    if y.shape[1] == 1:
-        return jnp.sign(y[:, 0]).astype(int)
-    return jnp.argmax(y, 1)
-
-
-def _margin(y: Float[Array, "n o"], side: Int[Array, " n"]) -> Float[Array, " n"]:
-    """By how much outputs are on a side; negative if they are on another."""
-    if y.shape[1] == 1:
-        return side.astype(y.dtype) * y[:, 0]
-    return _at(y, side) - jnp.max(_without(y, side), 1)
-
-
-def _lead(
-    y: Float[Array, "n o"], side: Int[Array, " n"], rival: Int[Array, " n"]
-) -> Float[Array, " n"]:
-    """What falls along the ray: the margin, over one rival."""
-    if y.shape[1] == 1:
-        return _margin(y, side)
-    return _at(y, side) - _at(y, rival)
-
-
-def _at(y: Float[Array, "n o"], place: Int[Array, " n"]) -> Float[Array, " n"]:
-    return jnp.take_along_axis(y, place[:, None], 1)[:, 0]
-
-
-def _without(y: Float[Array, "n o"], side: Int[Array, " n"]) -> Float[Array, "n o"]:
-    return jnp.where(jnp.arange(y.shape[1]) == side[:, None], -jnp.inf, y)
 
 
 def _unit(v: Float[Array, "n *s"]) -> tuple[Float[Array, " n"], Float[Array, "n *s"]]:
