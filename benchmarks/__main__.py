@@ -18,6 +18,7 @@ from benchmarks.workload import cores
 NAMES = (
     "training",
     "stability",
+    "minimal_flip",
     "demo",
     "overhead",
     "kernels",

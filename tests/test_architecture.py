@@ -33,7 +33,8 @@ CORE = {
     "measures": BASE | {"activations", "layers", "losses", "balls"},
     "kernels": BASE | {"activations", "layers", "networks"},
     "prediction": BASE | {"activations", "layers", "networks", "kernels", "measures"},
-    "attacks": BASE | {"balls", "layers", "losses", "measures"},
+    "attacks": BASE
+    | {"activations", "balls", "layers", "losses", "measures", "kernels"},
     "training": BASE
     | {"activations", "layers", "losses", "kernels", "balls", "attacks"},
     "estimators": BASE | {"activations", "networks", "kernels", "prediction"},

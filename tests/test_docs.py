@@ -15,6 +15,7 @@ PAGES = [
     "docs/coming-from-neural-tangents.md",
     "docs/activations.md",
     "docs/bounds.md",
+    pytest.param("docs/attacks.md", marks=SLOW),
     pytest.param("docs/du2019.md", marks=SLOW),
     pytest.param("docs/estimators.md", marks=SLOW),
     pytest.param("docs/jacobian-kernels.md", marks=SLOW),

@@ -9,6 +9,7 @@ Subpackages load on first use, so `import widelimit` is quick:
 - `estimators`: scikit-learn classes for regression and classification.
 - `training`: many seeds of one network in one compiled program.
 - `measures`: perturbation stability, lazy ratio, accuracy.
+- `attacks`: perturbations that change a prediction.
 - `bounds`: the theorems, as functions that name their assumptions.
 - `studies`, `runs`, `report`: grids of experiments, their store, and their page.
 """

@@ -6,9 +6,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Norm = Literal["l2", "linf"]
+Numbers = float | Float[Array | np.ndarray, "*n"]  # one for all rows, or one for each
 NORMS: tuple[Norm, ...] = ("l2", "linf")
 
 
@@ -46,7 +48,7 @@ def euclidean(vectors: Float[Array, "*s"], axis: int) -> Float[Array, "*t"]:
 def nearest(
     points: Float[Array, "n *s"],
     centres: Float[Array, "n *s"],
-    radius: float | Float[Array, "*n"],
+    radius: Numbers,
     norm: Norm,
 ) -> Float[Array, "n *s"]:
     """The nearest points of the balls, up to rounding.
@@ -71,9 +73,7 @@ def nearest(
     return centres + moved * per_row(factor, points)
 
 
-def per_row(
-    values: float | Float[Array, "*n"], rows: Float[Array, "n *s"]
-) -> Float[Array, "..."]:
+def per_row(values: Numbers, rows: Float[Array, "n *s"]) -> Float[Array, "..."]:
     """One number, or one per row, in the shape that multiplies rows.
 
     Args:
@@ -90,7 +90,7 @@ def per_row(
 def inside(
     points: Float[Array, "n *s"],
     centres: Float[Array, "n *s"],
-    radius: float | Float[Array, "*n"],
+    radius: Numbers,
     norm: Norm,
 ) -> Float[Array, "n *s"]:
     r"""The same, so that the distances are at most the radius however they are summed.
@@ -125,7 +125,7 @@ def inside(
 def shrunk(
     points: tuple[Float[Array, "..."], ...],
     centres: tuple[Float[Array, "..."], ...],
-    radius: float | Float[Array, "*k"],
+    radius: Numbers,
     norms: Callable[[tuple[Array, ...]], Float[Array, " k"]],
     *,
     axis: int,

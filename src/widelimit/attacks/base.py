@@ -13,7 +13,6 @@ from jaxtyping import Array, Bool, Float, Key
 from widelimit._checks import check_at_least, check_number, check_one_of
 from widelimit.balls import NORMS, Norm, inside
 
-Numbers = float | Float[Array | np.ndarray, "*n"]  # one for all inputs, or one for each
 Value = Callable[[Float[Array, "n *s"]], Float[Array, " n"]]
 
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from widelimit._checks import check_one_of, check_positive
-from widelimit.attacks.base import AbstractAttack, Found, Numbers, Value
+from widelimit.attacks.base import AbstractAttack, Found, Value
 from widelimit.attacks.steps import RULES, Rule, losses_and_gradients, steepest
-from widelimit.balls import Norm, per_row
+from widelimit.balls import Norm, Numbers, per_row
 
 
 class GradientStep(AbstractAttack):

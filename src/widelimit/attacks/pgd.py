@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_count, check_one_of, check_positive
-from widelimit.attacks.base import AbstractAttack, Found, Numbers, Value
+from widelimit.attacks.base import AbstractAttack, Found, Value
 from widelimit.attacks.steps import RULES, Rule, losses_and_gradients, steepest
-from widelimit.balls import Norm, nearest, per_row
+from widelimit.balls import Norm, Numbers, nearest, per_row
 
 LATE = 0.1  # the last part of the steps, which should not bring much any more
 MUCH = 0.01  # share of the whole rise of the loss
