@@ -106,7 +106,7 @@ def jacobian_work(
     stages = stages_of(network, params)
     options = (outputs, output_axes, per_layer)
     return Work(
-        lambda x: forward(stages, jnp.asarray(x)),
+        lambda x: forward(stages, x),
         lambda one, two, same: _blocks(stages, one, two, *options, same),
         outputs,
         layers=blocks,

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from widelimit.kernels.empirical_work import finished, precisely
@@ -54,7 +55,7 @@ def stages_of(network: AbstractLayer, params: Params) -> list[Stage]:
     ]
 
 
-def forward(stages: list[Stage], x: Float[Array, "n *s"]) -> list[Parts]:
+def forward(stages: list[Stage], x: Float[Array | np.ndarray, "n *s"]) -> list[Parts]:
     """Jets of what enters each stage.
 
     Args:
