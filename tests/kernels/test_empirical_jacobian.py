@@ -90,6 +90,22 @@ def test_tiles_make_the_same_kernel(output_axes):
         assert_close(k, expected)
 
 
+def test_parts_of_many_rows_make_the_same_kernel():
+    params, x = drawn(SMALL, rows=33, shape=(7,))
+    expected = naive(SMALL, params, x, x)
+    options = {"output_axes": True, "per_layer": True}
+    k = empirical_jacobian_ntk(SMALL, params, x, **options)
+    np.testing.assert_array_equal(k, k.transpose(0, 2, 1, 4, 3))
+    assert_close(k, expected)
+    others = empirical_jacobian_ntk(SMALL, params, x, x[:20], **options)
+    assert_close(others, expected[:, :, :160])
+    total = empirical_jacobian_ntk(SMALL, params, x)
+    np.testing.assert_array_equal(total, total.T)
+    assert_close(total, trace(expected.sum(0)))
+    block = empirical_jacobian_ntk_block(SMALL, params, x)
+    assert_close(block, total)
+
+
 def test_entries_of_values_are_the_tangent_kernel():
     params, x = drawn(DENSE, rows=5)
     options = {"output_axes": True, "per_layer": True}

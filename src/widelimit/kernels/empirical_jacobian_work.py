@@ -16,8 +16,9 @@ from widelimit.kernels.stages import (
     backward,
     finished_jets,
     forward,
-    stage_products,
+    stage_factors,
     stages_of,
+    unit_jets,
 )
 from widelimit.layers import AbstractLayer, Params
 from widelimit.layers.jets import carried, input_jets
@@ -105,31 +106,25 @@ def jacobian_work(
     stages = stages_of(network, params)
     options = (outputs, output_axes, per_layer)
     return Work(
-        lambda x: forward(stages, jnp.asarray(x)),
-        lambda one, two, same: _products(stages, one, two, *options, same),
+        lambda x: forward(stages, x),
+        lambda one, two, same: _blocks(stages, one, two, *options, same),
         outputs,
         layers=blocks,
         row=kept + TEMPORARIES * passing,
         pair=pair * (PAIRS * blocks + 2),
         entries=entries,
+        entries_first=True,
     )
 
 
-def _products(stages, one, two, outputs, output_axes, per_layer, same):
-    """A tile: the stages' shares, while cotangents go back through them."""
-    total, blocks = None, []
-    for factors in backward(stages, one) if same else backward(stages, one, two):
-        first, second = factors[0], factors[-1]
-        if per_layer:
-            blocks = [
-                stage_products(None, (a,), (b,), output_axes)
-                for a, b in zip(first, second, strict=True)
-            ] + blocks
-        elif first:
-            total = stage_products(total, first, second, output_axes)
-        del first, second  # so that no two stages' factors are alive
-    found = tuple(blocks) if per_layer else (total,)
-    return finished_jets(found, outputs, output_axes, per_layer, same)
+def _blocks(stages, one, two, outputs, output_axes, per_layer, same):
+    """Blocks of a tile: the stages' shares, while cotangents go back through them."""
+    options = {"output_axes": output_axes, "per_layer": per_layer}
+    found = backward(stages, one, None if same else two, **options)
+    return [
+        (i, j, finished_jets(shares, outputs, *options.values(), same and i == j))
+        for (i, j), shares in found.items()
+    ]
 
 
 @functools.lru_cache(maxsize=256)
@@ -139,9 +134,15 @@ def _stage_sizes(network, shapes, row) -> tuple[int, int]:
     params = jax.tree.unflatten(tree, leaves)
 
     def arrays(params, x):
-        stages = stages_of(network, params)
+        stages, passing = stages_of(network, params), []
         kept = forward(stages, x)
-        return kept, [list(factors) for factors in backward(stages, kept)]
+        cotangents = unit_jets(*stages[-1], kept[-1])
+        for stage, jets in zip(reversed(stages), reversed(kept), strict=True):
+            found = zip(jets, cotangents, strict=True)
+            found = [stage_factors(*stage, *part) for part in found]
+            cotangents, factors = zip(*found, strict=True)
+            passing.append(factors)
+        return kept, passing
 
     kept, factors = jax.eval_shape(arrays, params, row)
     return _bytes(kept), max(map(_bytes, factors))

@@ -5,15 +5,18 @@ stage are kept on the way forward; on the way back a stage gets the jets of the
 cotangents of what it gives, from which follow those of what it takes and the factors of
 its layers' gradients: $\dot x \delta^\top + x \dot\delta^\top$ is the derivative of the
 gradient $x \delta^\top$ along an input coordinate (kim2023, App. H). So no more than
-one stage's factors are alive, and equal stages share one compiled program.
+one stage's factors are alive, and equal stages share one compiled program, which goes
+from cotangents to their shares in the kernel.
 """
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from widelimit.kernels.empirical_work import finished, precisely
@@ -22,6 +25,10 @@ from widelimit.layers import AbstractLayer, Params, Sequential
 from widelimit.layers.jets import carried, constant_jets, input_jets
 
 Stage = tuple[Sequential, Params]
+Parts = tuple[Array, ...]  # `r n *s`, of some rows each
+Shares = tuple[Array, ...]  # `r n r m *o`, of some layers each
+
+PARTS, ROWS = 2, 128  # into which rows are divided; fewest rows of a part, about
 
 
 def stages_of(network: AbstractLayer, params: Params) -> list[Stage]:
@@ -48,7 +55,7 @@ def stages_of(network: AbstractLayer, params: Params) -> list[Stage]:
     ]
 
 
-def forward(stages: list[Stage], x: Float[Array, "n *s"]) -> list[Array]:
+def forward(stages: list[Stage], x: Float[Array | np.ndarray, "n *s"]) -> list[Parts]:
     """Jets of what enters each stage.
 
     Args:
@@ -56,57 +63,79 @@ def forward(stages: list[Stage], x: Float[Array, "n *s"]) -> list[Array]:
         x: Inputs, one per row.
 
     Returns:
-        One array `r n *t` for each stage.
+        Arrays `r n *t` for each stage, one for each part of the rows.
     """
-    jets = [_input_jets(x)]
+    count = max(min(PARTS, len(x) * (1 + x[0].size) // ROWS), 1)
+    starts = [len(x) * k // count for k in range(count)]
+    ends = [*starts[1:], len(x)]
+    jets = [tuple(_input_jets(x[i:j]) for i, j in zip(starts, ends, strict=True))]
     for stage, params in stages[:-1]:
         jets.append(stage_jets(stage, params, jets[-1]))
     return jets
 
 
 def backward(
-    stages: list[Stage], *jets: list[Array]
-) -> Iterator[list[tuple[Factors, ...]]]:
-    """Jets of the factors of every stage, the last stage first.
+    stages: list[Stage],
+    one: list[Parts],
+    two: list[Parts] | None,
+    *,
+    output_axes: bool,
+    per_layer: bool,
+) -> dict[tuple[int, int], Shares]:
+    """The shares of layers in the kernel, from the last stage to the first.
 
     Args:
         stages: The network.
-        *jets: What `forward` returned, for one or more batches.
+        one: What `forward` returned for one batch.
+        two: The like for another; `None` for the first again, and then what is below
+            the diagonal is left out.
+        output_axes: Whether to pair all outputs; else equal ones, and add these up.
+        per_layer: Whether to keep layers apart; else their sum is the only share.
 
-    Yields:
-        Jets of the factors of the stage's layers, in order, for each batch.
+    Returns:
+        The shares for each pair of parts, by their first row and column.
     """
-    (last, params), ends = stages[-1], [j[-1] for j in jets]
-    cotangents = [unit_jets(last, params, x) for x in ends]
-    for number in reversed(range(len(stages))):
-        stage, params = stages[number]
-        entering = [j[number] for j in jets]
-        found = [
-            stage_factors(stage, params, x, g)
-            for x, g in zip(entering, cotangents, strict=True)
-        ]
-        cotangents, factors = (list(part) for part in zip(*found, strict=True))
-        del found
-        yield factors
-        factors.clear()  # before those of the next stage are made
+    sides = (one,) if two is None else (one, two)
+    rows, columns = _starts(one[0]), _starts(sides[-1][0])
+    shift = len(rows) if two is not None else 0
+    pairs = tuple(
+        (i, j + shift)
+        for i in range(len(rows))
+        for j in range(i if two is None else 0, len(columns))
+    )
+    entering = [sum(parts, ()) for parts in zip(*sides, strict=True)]
+    cotangents = unit_jets(*stages[-1], entering[-1])
+    found: tuple[Shares, ...] = ((),) * len(pairs)
+    options = (pairs, output_axes, per_layer)
+    for stage, jets in zip(reversed(stages), reversed(entering), strict=True):
+        before = None if per_layer else found
+        cotangents, shares = stage_shares(*stage, jets, cotangents, before, *options)
+        if per_layer:
+            shares = tuple(a + b for a, b in zip(shares, found, strict=True))
+        found = shares
+    keys = ((rows[i], columns[j - shift]) for i, j in pairs)
+    return dict(zip(keys, found, strict=True))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def stage_jets(stage: Sequential, params: Params, jets: Array) -> Array:
+def stage_jets(stage: Sequential, params: Params, jets: Parts) -> Parts:
     """Jets of what leaves a stage, from those of what enters it."""
     with precisely():
-        return carried(lambda x: stage.apply(params, x), jets)
+        return tuple(carried(lambda x: stage.apply(params, x), part) for part in jets)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def unit_jets(stage: Sequential, params: Params, jets: Array) -> Array:
+def unit_jets(stage: Sequential, params: Params, jets: Parts) -> Parts:
     """Jets of the outputs' derivatives by themselves, which are constant."""
-    x = jax.ShapeDtypeStruct(jets.shape[1:], jets.dtype)
-    units = output_units(jax.eval_shape(stage.apply, params, x))
-    return constant_jets(units, len(jets) - 1)
+
+    def of(part):
+        x = jax.ShapeDtypeStruct(part.shape[1:], part.dtype)
+        units = output_units(jax.eval_shape(stage.apply, params, x))
+        return constant_jets(units, len(part) - 1)
+
+    return tuple(map(of, jets))
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def stage_factors(
     stage: Sequential, params: Params, jets: Array, cotangents: Array
 ) -> tuple[Array, tuple[Factors, ...]]:
@@ -125,44 +154,59 @@ def stage_factors(
         return carried(back, jets, cotangents)
 
 
-@functools.partial(jax.jit, static_argnums=3, donate_argnums=0)
-def stage_products(
-    total: Array | None,
-    one: tuple[Factors, ...],
-    two: tuple[Factors, ...],
+@functools.partial(jax.jit, static_argnums=(0, 5, 6, 7), donate_argnums=4)
+def stage_shares(
+    stage: Sequential,
+    params: Params,
+    jets: Parts,
+    cotangents: Parts,
+    before: tuple[Shares, ...] | None,
+    pairs: tuple[tuple[int, int], ...],
     output_axes: bool,
-) -> Float[Array, "r n r m *o"]:
+    per_layer: bool,
+) -> tuple[Parts, tuple[Shares, ...]]:
     """The shares of a stage's layers in the kernel.
 
     Args:
-        total: What they are added to.
-        one: Jets of the factors of one batch.
-        two: Jets of those of another.
-        output_axes: Whether to pair all outputs; else equal ones, and add these up.
+        stage: The stage.
+        params: Its parameters.
+        jets: What enters it.
+        cotangents: Jets of the cotangents of what it gives.
+        before: What the shares are added to.
+        pairs: Numbers of the parts that the kernel is between.
+        output_axes: Whether to pair all outputs.
+        per_layer: Whether to keep layers apart.
 
     Returns:
-        The sum.
+        Jets of the cotangents of what enters it, and the shares of every pair.
     """
+    found = [
+        stage_factors(stage, params, x, g)
+        for x, g in zip(jets, cotangents, strict=True)
+    ]
+    cotangents, factors = zip(*found, strict=True)
     with precisely():
-        shares = [
-            a.layer.jacobian_products(a.parts, b.parts, output_axes=output_axes)
-            for a, b in zip(one, two, strict=True)
-        ]
-    return functools.reduce(jnp.add, shares if total is None else [total, *shares])
+        shares = tuple(
+            tuple(
+                a.layer.jacobian_products(a.parts, b.parts, output_axes=output_axes)
+                for a, b in zip(factors[i], factors[j], strict=True)
+            )
+            for i, j in pairs
+        )
+    if before is not None:
+        sums = (a + b for a, b in zip(before, shares, strict=True))
+        shares = tuple((functools.reduce(jnp.add, p),) if p else () for p in sums)
+    return cotangents, shares
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
 def finished_jets(
-    blocks: tuple[Float[Array, "r n r m *o"], ...],
-    outputs: int,
-    output_axes: bool,
-    per_layer: bool,
-    same: bool,
+    shares: Shares, outputs: int, output_axes: bool, per_layer: bool, same: bool
 ) -> Float[Array, "h k l *o"]:
-    """`finished`, with rows by input and then by derivative.
+    """`finished`, with rows by derivative and then by input.
 
     Args:
-        blocks: What each layer adds to the kernel, or the sum.
+        shares: What each layer adds to the kernel, or the sum.
         outputs: Number of outputs.
         output_axes: Whether all outputs are paired.
         per_layer: Whether to keep layers apart.
@@ -171,13 +215,16 @@ def finished_jets(
     Returns:
         The kernel, layers in front.
     """
-    r, n, _, m, *axes = blocks[0].shape
-    order = (1, 0, 3, 2, *range(4, 4 + len(axes)))
-    blocks = tuple(b.transpose(order).reshape(n * r, m * r, *axes) for b in blocks)
-    return finished(blocks, outputs, output_axes, per_layer, same)
+    r, n, _, m, *axes = shares[0].shape
+    shares = tuple(share.reshape(r * n, r * m, *axes) for share in shares)
+    return finished(shares, outputs, output_axes, per_layer, same)
 
 
 _input_jets = jax.jit(input_jets)
+
+
+def _starts(parts: Parts) -> list[int]:
+    return [0, *itertools.accumulate(part.shape[1] for part in parts[:-1])]
 
 
 def _flat(network: AbstractLayer, params: Params) -> Iterator[tuple[Any, Params]]:
