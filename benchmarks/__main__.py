@@ -33,6 +33,7 @@ NAMES = (
     "jacobian_regression",
     "large_jacobian_regression",
     "pgd",
+    "lazy_exit",
 )
 RESULTS = Path(__file__).with_name("results.md")
 
