@@ -11,9 +11,10 @@ WIDTH, CONSTANT, BATCH, EPOCHS = 100_000, 10.0, 64, 40
 TITLE = "Training to the exit of the lazy ball, width 1e5"
 NOTE = (
     f"wang2022's network of width {WIDTH:,} on MNIST, 0 against 1, 784 features, rows "
-    f"of norm 1, SGD on the logistic loss with rate 0.1 and batches of {BATCH}, until a "
-    "unit has moved by 10 / sqrt(m); float32, two cores. Time with compilation, memory "
-    "the peak of the whole process, data included. Required: at most 600 s and 3 GB."
+    f"of norm 1, SGD on the logistic loss with rate 0.1 and batches of {BATCH}, until "
+    "a unit has moved by 10 / sqrt(m); float32, two cores. Time with compilation, "
+    "memory the peak of the whole process, data included. Required: at most 600 s and "
+    "3 GB."
 )
 
 
