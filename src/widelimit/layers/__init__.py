@@ -2,6 +2,7 @@
 
 from widelimit.layers.activation import Activation
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.batch_norm import BatchNorm, is_statistic, with_statistics
 from widelimit.layers.conv import Conv
 from widelimit.layers.dense import Dense
 from widelimit.layers.flatten import Flatten
@@ -16,6 +17,7 @@ from widelimit.layers.weights import Parameterization
 __all__ = [
     "AbstractLayer",
     "Activation",
+    "BatchNorm",
     "Conv",
     "Dense",
     "Flatten",
@@ -28,4 +30,6 @@ __all__ = [
     "Scale",
     "Sequential",
     "Shape",
+    "is_statistic",
+    "with_statistics",
 ]

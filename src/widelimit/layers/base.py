@@ -26,9 +26,12 @@ class AbstractLayer(Description, abc.ABC):
     Attributes:
         independent: Whether the output is an independent random combination of the
             input's features, so that the two may be added.
+        batched: Whether training treats the rows of a batch together, so that
+            `apply_training` differs from `apply`.
     """
 
     independent: ClassVar[bool] = False
+    batched: ClassVar[bool] = False
 
     @abc.abstractmethod
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -73,6 +76,23 @@ class AbstractLayer(Description, abc.ABC):
         Raises:
             ValueError: If the inputs do not fit the parameters.
         """
+
+    def apply_training(
+        self, params: Params, x: Float[Array, "n *s"]
+    ) -> tuple[Float[Array, "n *t"], Params]:
+        """Outputs of a batch to train on, and parameters with new running statistics.
+
+        The same as `apply` with the parameters as they are, but in layers that
+        normalise by the batch, and in those that hold such layers.
+
+        Args:
+            params: What `init` returned, or a trained version of it.
+            x: Inputs, one per row.
+
+        Returns:
+            Outputs, one per row, and the parameters.
+        """
+        return self.apply(params, x), params
 
     def moments(self, m: Moments) -> Moments:
         """Moments of the output at infinite width, from those of the input.

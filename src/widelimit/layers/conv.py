@@ -55,8 +55,9 @@ class Conv(AbstractWeights):
         scale: Forward scale $s$.
         parameterization: Standard, NTK or direct.
         strides: Step along each position axis; 1 if `None`.
-        padding: `"zero"` or `"circular"`, which at stride 1 keep the positions, or
-            `"valid"`, which keeps to windows inside.
+        padding: `"zero"`, `"centered"` or `"circular"`, which at stride 1 keep the
+            positions (see `Windows` for longer strides), or `"valid"`, which keeps to
+            windows inside.
     """
 
     channels: int

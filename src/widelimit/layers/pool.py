@@ -1,4 +1,4 @@
-"""Averages and sums over positions."""
+"""Averages, sums and maxima over positions."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from widelimit.layers.base import AbstractLayer, Params, Shape
 from widelimit.layers.moments import Moments
 from widelimit.layers.windows import Windows
 
-REDUCTIONS = ("average", "sum")
+REDUCTIONS = ("average", "sum", "max")
 
 
 @dataclass(frozen=True)
 class Pool(AbstractLayer):
-    r"""Averages or sums every channel over all positions, or over windows.
+    r"""Averages, sums or the maxima of every channel, over positions or windows.
 
     At infinite width, for the average over windows of $q$ positions,
 
@@ -29,12 +29,12 @@ class Pool(AbstractLayer):
     whose signs are the same at every pixel.
 
     Args:
-        reduction: `"average"` or `"sum"`.
+        reduction: `"average"`, `"sum"`, or `"max"`, which has no infinite-width limit.
         window: Size along each position axis, one number or two; all positions, so that
             the output is a vector of channels, if `None`.
         strides: Step along each position axis; the window's size if `None`.
-        padding: `"valid"`, or `"zero"` or `"circular"` as in `Conv`. The average counts
-            zeros beyond the ends.
+        padding: `"valid"`, or `"zero"`, `"centered"` or `"circular"` as in `Conv`. The
+            average counts zeros beyond the ends; the maximum does not.
     """
 
     reduction: str = "average"
@@ -86,6 +86,8 @@ class Pool(AbstractLayer):
         return True
 
     def moments(self, m: Moments) -> Moments:
+        if self.reduction == "max":
+            return super().moments(m)  # says that there are none
         shape, rank = self.output_shape(m.shape), len(m.positions)
         if not m.joint:
             raise ValueError(
@@ -110,7 +112,11 @@ class Pool(AbstractLayer):
         average = self.reduction == "average"
         if self.windows is None:
             axes = tuple(range(first, first + rank))
+            if self.reduction == "max":
+                return jnp.max(x, axes)
             return jnp.mean(x, axes) if average else jnp.sum(x, axes)
+        if self.reduction == "max":
+            return self.windows.maxima(x, first)
         for axis in range(rank):
             x = self.windows.sums(x, axis, (first + axis,))
         return x / self.windows.size if average else x

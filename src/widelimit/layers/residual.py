@@ -46,6 +46,12 @@ class Residual(AbstractLayer):
         shortcut = self.shortcut is not None and self.shortcut.independent
         return shortcut and self.branch.independent
 
+    @property
+    def batched(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether either path is."""
+        shortcut = self.shortcut is not None and self.shortcut.batched
+        return shortcut or self.branch.batched
+
     def output_shape(self, input_shape: Shape) -> Shape:
         branch = self.branch.output_shape(input_shape)
         shortcut = input_shape
@@ -80,6 +86,15 @@ class Residual(AbstractLayer):
         if self.shortcut is None:
             return x + y
         return self.shortcut.apply_tapped(params["shortcut"], x, tap) + y
+
+    def apply_training(
+        self, params: Params, x: Float[Array, "n *s"]
+    ) -> tuple[Float[Array, "n *t"], Params]:
+        y, branch = self.branch.apply_training(params["branch"], x)
+        if self.shortcut is None:
+            return x + y, {"branch": branch}
+        z, shortcut = self.shortcut.apply_training(params["shortcut"], x)
+        return z + y, {"branch": branch, "shortcut": shortcut}
 
     def without_init(self, input_shape: Shape) -> "Residual":
         shortcut = self.shortcut

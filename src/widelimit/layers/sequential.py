@@ -58,6 +58,15 @@ class Sequential(AbstractLayer):
             x = layer.apply_tapped(p, x, tap)
         return x
 
+    def apply_training(
+        self, params: Params, x: Float[Array, "n *s"]
+    ) -> tuple[Float[Array, "n *t"], Params]:
+        new = []
+        for layer, p in zip(self.layers, params, strict=True):
+            x, p = layer.apply_training(p, x)
+            new.append(p)
+        return x, tuple(new)
+
     def without_init(self, input_shape: Shape) -> "Sequential":
         shapes = self.input_shapes(input_shape)
         return Sequential(
@@ -71,6 +80,11 @@ class Sequential(AbstractLayer):
     def independent(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether any layer is: what follows keeps it so."""
         return any(layer.independent for layer in self.layers)
+
+    @property
+    def batched(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether any layer is."""
+        return any(layer.batched for layer in self.layers)
 
     def moments(self, m: Moments) -> Moments:
         return moments_through(self.layers, m)[0]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from widelimit._checks import check_at_least, check_one_of
 
-PADDINGS = ("zero", "circular", "valid")
+PADDINGS = ("zero", "centered", "circular", "valid")
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,16 @@ class Windows:
       $l$ goes from $l - \lfloor (w - 1) / 2 \rfloor$ to $l + \lfloor w / 2 \rfloor$:
       an even one reaches further to the right. Longer strides shift the windows by
       amounts that depend on $n$: three entries at stride 2 start at entry $-1$ if $n$
-      is odd, at 0 if it is even.
+      is odd, at 0 if it is even;
+    - `"centered"`: as many windows, with zeros beyond the ends and
+      $a = \lfloor (w - 1) / 2 \rfloor$ at any stride, as `padding=(w - 1) // 2` of
+      PyTorch for odd $w$.
 
     Attributes:
         caller: The layer, for messages.
         shape: Size along each position axis.
         strides: Step along each.
-        padding: `"valid"`, `"zero"` or `"circular"`.
+        padding: `"valid"`, `"zero"`, `"centered"` or `"circular"`.
     """
 
     caller: str
@@ -103,6 +106,8 @@ class Windows:
         w, s = self.shape[axis], self.strides[axis]
         if self.padding == "valid":
             return 0, 0
+        if self.padding == "centered":
+            return (w - 1) // 2, w // 2
         missing = max((-(-length // s) - 1) * s + w - length, 0)
         return missing // 2, missing - missing // 2
 
@@ -123,6 +128,29 @@ class Windows:
             widths[at] = self.margin(axis, x.shape[at])
         mode = "wrap" if self.padding == "circular" else "constant"
         return jnp.pad(x, widths, mode=mode)
+
+    def maxima(self, x: Float[Array, "*s"], first: int) -> Float[Array, "*t"]:
+        """The largest entry of every window; none from beyond the ends is taken.
+
+        Args:
+            x: An array.
+            first: Its first axis along which windows move; the others follow it.
+
+        Returns:
+            The array with one entry per window along each of these axes.
+        """
+        rank = len(self.shape)
+        axes = [(first + axis, axis) for axis in range(rank)]
+        margins = [(0, 0)] * x.ndim
+        if self.padding == "circular":
+            x = self.padded(x, axes)
+        else:
+            for at, axis in axes:
+                margins[at] = self.margin(axis, x.shape[at])
+        window, steps = [1] * x.ndim, [1] * x.ndim
+        window[first : first + rank] = self.shape
+        steps[first : first + rank] = self.strides
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, steps, margins)
 
     def parts(
         self, x: Float[Array, "*s"], axes: Sequence[tuple[int, int]]

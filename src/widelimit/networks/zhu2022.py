@@ -1,12 +1,9 @@
 """The fully-connected ReLU network of zhu2022, with its initialisations."""
 
-import math
-
-from widelimit._checks import check_at_least, check_one_of, check_positive
+from widelimit._checks import check_at_least, check_positive
 from widelimit.activations import ReLU
-from widelimit.layers import Activation, Dense, Parameterization, Sequential
-
-INITIALIZATIONS = ("he", "lecun", "ntk", "non-lazy")
+from widelimit.layers import Activation, Dense, Sequential
+from widelimit.networks.initialization import weights_of
 
 
 def zhu2022_network(
@@ -51,19 +48,8 @@ def zhu2022_network(
     check_at_least(caller, "depth", depth, 1)
     check_at_least(caller, "width", width, 1)
     check_at_least(caller, "outputs", outputs, 1)
-    check_one_of(caller, "initialization", initialization, INITIALIZATIONS)
-    check_positive(caller, "exponent", exponent)
     check_positive(caller, "alpha", alpha)
-    parameterization = Parameterization.DIRECT
-    match initialization:
-        case "he":
-            parameterization, std, last = Parameterization.STANDARD, 2**0.5, 2**0.5
-        case "lecun":
-            parameterization, std, last = Parameterization.STANDARD, 1.0, 1.0
-        case "ntk":
-            std, last = math.sqrt(2 / width), math.sqrt(1 / outputs)
-        case _:
-            std = last = width**-exponent
-    hidden = Dense(width, std, parameterization=parameterization)
-    readout = Dense(outputs, last, scale=1 / alpha, parameterization=parameterization)
+    inner, last = weights_of(caller, initialization, exponent, width, outputs)
+    readout = Dense(outputs, scale=1 / alpha, **last)
+    hidden = Dense(width, **inner)
     return Sequential((hidden, Activation(ReLU())) * depth + (readout,))

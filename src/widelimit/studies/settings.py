@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from widelimit.networks.zhu2022 import INITIALIZATIONS
+from widelimit.networks import INITIALIZATIONS
 from widelimit.studies.base import Settings
 
 Scale = Literal["unit", "raw"]
