@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from widelimit.attacks import AbstractAttack, correct
-from widelimit.layers import Params
+from widelimit.layers import AbstractLayer, Params, with_statistics
 from widelimit.losses import Loss
 from widelimit.training.jacobian_penalty import JacobianPenalty
 from widelimit.training.lazy_ball import LazyBall
@@ -30,6 +30,11 @@ class Plan(NamedTuple):
     batch_size: int
     stops: tuple[int, ...]
     patience: int | None
+
+    @property
+    def batched(self) -> bool:
+        """Whether the network normalises by the batch while it trains."""
+        return getattr(self.apply, "batched", False)
 
 
 class Inputs(NamedTuple):
@@ -209,10 +214,12 @@ def _epoch(
     def step(state):
         i, (params, own), left_at, sums, first = state
         batch = (x[batches[i]], inputs.targets[batches[i]], keys[i])
-        gradient, parts = jax.grad(_loss, has_aux=True)(params, *batch, plan)
+        gradient, (parts, seen) = jax.grad(_loss, has_aux=True)(params, *batch, plan)
         with jax.numpy_dtype_promotion("standard"):  # Optax's schedules need it
             updates, own_new = plan.optimizer.update(gradient, own, params)
         moved = optax.apply_updates(params, updates), own_new
+        if plan.batched:
+            moved = with_statistics(moved[0], seen), own_new
         if inputs.lazy_radius is not None:
             ball = LazyBall(start, inputs.lazy_radius)
             out = ball.distance(moved[0]) > ball.radius  # not where it is NaN
@@ -249,10 +256,13 @@ def _epoch(
 
 def _loss(
     params: Params, x: Array, targets: Array, key: Array, plan: Plan
-) -> tuple[Float[Array, ""], Float[Array, "2"]]:
-    """The objective of one batch, and its two parts."""
-    if plan.penalty is None:
-        outputs, squares = plan.apply(params, x), None
+) -> tuple[Float[Array, ""], tuple[Float[Array, "2"], Params]]:
+    """The objective of one batch, its two parts, and parameters that have seen it."""
+    squares, seen = None, params
+    if isinstance(plan.apply, AbstractLayer) and plan.batched:
+        outputs, seen = plan.apply.apply_training(params, x)
+    elif plan.penalty is None:
+        outputs = plan.apply(params, x)
     else:
         outputs, squares = plan.penalty.outputs_and_squares(plan.apply, params, x, key)
     if outputs.shape[1:] != targets.shape[1:]:
@@ -263,9 +273,9 @@ def _loss(
         )
     value = jnp.mean(plan.row_loss(outputs, targets))
     if plan.penalty is None or squares is None:
-        return value, jnp.stack([value, jnp.zeros_like(value)])
+        return value, (jnp.stack([value, jnp.zeros_like(value)]), seen)
     extra = 0.5 * plan.penalty.regularization * jnp.mean(squares)
-    return value + extra, jnp.stack([value, extra])
+    return value + extra, (jnp.stack([value, extra]), seen)
 
 
 def _adversarial(

@@ -93,7 +93,9 @@ def train(
     same keys on the same machine and devices give the same bits.
 
     On a CPU, `JAX_NUM_CPU_DEVICES` set to the number of cores before JAX is imported
-    makes each core a device; wide networks then train up to twice as fast. A probe must
+    makes each core a device; wide networks then train up to twice as fast. Layers that
+    normalise by the batch do so on every batch of a step and keep running statistics;
+    probes and attacks see the network as it evaluates, by these. A probe must
     not call LAPACK (`jnp.linalg.eigh` and the like) with several CPU devices: JAX's
     routines there can wait for each other for ever.
 
@@ -144,6 +146,11 @@ def train(
         )
     if jacobian_penalty is not None:
         check_penalty(caller, jacobian_penalty, apply)
+        if getattr(apply, "batched", False):
+            raise ValueError(
+                f"`{caller}` needs a network that treats every row by itself for a "
+                "penalty on the Jacobian. Got one that normalises by the batch."
+            )
     row_loss = loss_function(loss)
     if loss == "margin":
         raise ValueError(
