@@ -8,6 +8,7 @@ from widelimit.datasets.catalogue import Listing, listing
 from widelimit.datasets.cifar_binary import read_cifar10_binary
 from widelimit.datasets.dataset import Dataset
 from widelimit.datasets.idx import read_idx
+from widelimit.datasets.image_preparation import PreparedImages, prepare_images
 from widelimit.datasets.near_parallel import NearParallel, drop_near_parallel
 from widelimit.datasets.preparation import Prepared, prepare
 from widelimit.datasets.registry import fetch, load, load_table, names
@@ -24,6 +25,7 @@ __all__ = [
     "Listing",
     "NearParallel",
     "Prepared",
+    "PreparedImages",
     "PreparedTable",
     "Table",
     "covering_radius",
@@ -34,6 +36,7 @@ __all__ = [
     "load_table",
     "names",
     "prepare",
+    "prepare_images",
     "prepare_table",
     "read_cifar10_binary",
     "read_idx",

@@ -1,5 +1,6 @@
 """Training: many seeds of one network in one compiled program."""
 
+from widelimit.training.augmentation import CropFlip
 from widelimit.training.gradient_descent import gradient_descent
 from widelimit.training.gradient_descent_record import Descent
 from widelimit.training.jacobian_penalty import JacobianPenalty
@@ -16,6 +17,7 @@ from widelimit.training.train import Trained, train
 
 __all__ = [
     "Cone",
+    "CropFlip",
     "Descent",
     "JacobianPenalty",
     "LazyBall",

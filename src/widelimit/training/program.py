@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     batch_size: int
     stops: tuple[int, ...]
     patience: int | None
+    augmentation: Callable[[Array, Array], Array] | None
 
     @property
     def batched(self) -> bool:
@@ -213,7 +214,10 @@ def _epoch(
 
     def step(state):
         i, (params, own), left_at, sums, first = state
-        batch = (x[batches[i]], inputs.targets[batches[i]], keys[i])
+        rows = x[batches[i]]
+        if plan.augmentation is not None:
+            rows = plan.augmentation(rows, jax.random.fold_in(keys[i], 1))
+        batch = (rows, inputs.targets[batches[i]], keys[i])
         gradient, (parts, seen) = jax.grad(_loss, has_aux=True)(params, *batch, plan)
         with jax.numpy_dtype_promotion("standard"):  # Optax's schedules need it
             updates, own_new = plan.optimizer.update(gradient, own, params)

@@ -77,6 +77,7 @@ def train(
     lazy_radius: float | None = None,
     adversary: AbstractAttack | None = None,
     patience: int | None = None,
+    augmentation: Callable[[Array, Array], Array] | None = None,
     probe: Probe | None = None,
     probe_epochs: Sequence[int] = (),
     report: Callable[[float], None] | None = None,
@@ -117,6 +118,8 @@ def train(
             adversarial training; with `lazy_projection` in the optimizer, Algorithm 1
             of wang2022.
         patience: Epochs without a new highest robust accuracy after which a seed stops.
+        augmentation: Function of a batch and a random key that changes the inputs of
+            every step, such as `CropFlip()`; it is called inside the program.
         probe: Function of one seed's parameters now and at initialisation, evaluated
             inside the program; make it an `equinox.Module` if it holds arrays.
         probe_epochs: Epochs after which to call the probe; 0 is before training.
@@ -183,6 +186,7 @@ def train(
                 batch_size=batch_size,
                 stops=tuple(stops),
                 patience=patience,
+                augmentation=augmentation,
             ),
         )
         jax.block_until_ready(ran)
