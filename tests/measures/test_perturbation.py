@@ -238,7 +238,6 @@ def test_sampling_in_float32():
             r"`x` as a matrix with one input per row. Got `x.shape=\(5,\)",
         ),
         ({"x": jnp.ones((0, 5))}, r"Got `x.shape=\(0, 5\)`"),
-        ({"x": jnp.ones((2, 5, 5))}, "Flatten images"),
         ({"radius": 0.0}, "finite `radius > 0`. Got `radius=0.0`"),
         ({"radius": math.inf}, "Got `radius=inf`"),
         ({"draws": 1}, "`draws >= 2`. Got `draws=1`"),
@@ -286,3 +285,19 @@ def test_float32_functions_of_any_size_keep_their_stability(size, getkey):
     for scaled, one in zip(both_stabilities(jnp.float32(size), key), ones, strict=True):
         assert scaled.dtype == jnp.float32
         np.testing.assert_allclose(scaled / size, one, rtol=1e-5)
+
+
+def test_images_are_measured_as_their_rows(getkey):
+    images = jax.random.normal(getkey(), (3, 2, 4, 1))
+    weights = jax.random.normal(getkey(), (8, 2))
+
+    def f(image):
+        return jnp.tanh(image.ravel() @ weights)
+
+    rows = images.reshape(3, 8)
+    for measure in (
+        perturbation_stability,
+        lambda g, x: sampled_perturbation_stability(g, x, key=jax.random.key(0)).mean,
+    ):
+        found = measure(f, images)
+        np.testing.assert_allclose(found, measure(f, rows), rtol=1e-12)

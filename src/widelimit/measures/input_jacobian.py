@@ -9,11 +9,34 @@ from jaxtyping import Array, Float
 
 from widelimit._checks import check_rows
 
-Function = Callable[[Float[Array, " d"]], Float[Array, "*o"]]
+Function = Callable[[Float[Array, "*s"]], Float[Array, "*o"]]
+
+
+def flattened(
+    caller: str, f: Function, x: Float[Array, "n *s"]
+) -> tuple[Function, Float[Array, "n d"]]:
+    """The same function of vectors, and inputs as rows.
+
+    Args:
+        caller: Function to name.
+        f: Function of one input.
+        x: Inputs, vectors or images, one per row.
+
+    Returns:
+        Both; as they are if inputs are vectors.
+
+    Raises:
+        ValueError: If there are no inputs.
+    """
+    if x.ndim < 3:
+        check_rows(caller, "x", x)
+        return f, x
+    shape = x.shape[1:]
+    return lambda row: f(jnp.reshape(row, shape)), jnp.reshape(x, (len(x), -1))
 
 
 def input_jacobian(
-    f: Function, x: Float[Array, "n d"], *, batch_size: int | None = None
+    f: Function, x: Float[Array, "n *s"], *, batch_size: int | None = None
 ) -> Float[Array, "n o d"]:
     """Jacobian of `f` at every row of `x`, by whichever mode needs fewer passes.
 
@@ -22,7 +45,7 @@ def input_jacobian(
 
     Args:
         f: Function of one input, with a scalar or an array of outputs.
-        x: Inputs, one per row.
+        x: Inputs, vectors or images, one per row; d counts the features of either.
         batch_size: Rows to work on at once; all of them if `None`. Memory is that of
             `batch_size * o` passes through `f`.
 
@@ -30,9 +53,9 @@ def input_jacobian(
         The Jacobians, outputs flattened to one axis.
 
     Raises:
-        ValueError: If `x` is not a matrix.
+        ValueError: If `x` has no rows.
     """
-    check_rows("input_jacobian", "x", x)
+    f, x = flattened("input_jacobian", f, x)
     outputs = math.prod(jax.eval_shape(f, x[0]).shape)
     jacobian = jax.jacrev if outputs <= x.shape[1] else jax.jacfwd
 

@@ -7,18 +7,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit._checks import check_at_least, check_one_of, check_positive, check_rows
+from widelimit._checks import check_at_least, check_one_of, check_positive
 from widelimit.balls import Norm
 from widelimit.measures.gaussian_norm import (
     mean_gaussian_norm_of_gram,
     mean_gaussian_radius,
 )
-from widelimit.measures.input_jacobian import Function, input_jacobian
+from widelimit.measures.input_jacobian import (
+    Function,
+    flattened,
+    input_jacobian,
+)
 
 
 def perturbation_stability(
     f: Function,
-    x: Float[Array, "n d"],
+    x: Float[Array, "n *s"],
     *,
     radius: float = 1.0,
     batch_size: int | None = None,
@@ -44,7 +48,7 @@ def perturbation_stability(
     Args:
         f: Function of one input (close over the parameters), scalar or with any number
             of outputs.
-        x: Inputs, one per row.
+        x: Inputs, vectors or images, one per row; d counts the features of either.
         radius: Radius $\epsilon$ of the l2 ball, in the units of `x`.
         batch_size: Inputs to work on at once; all of them if `None`.
 
@@ -52,7 +56,7 @@ def perturbation_stability(
         One value per input, in the units of the outputs.
 
     Raises:
-        ValueError: If `x` is not a matrix or `radius` is not positive.
+        ValueError: If `x` has no rows or `radius` is not positive.
 
     Example:
         >>> import jax.numpy as jnp
@@ -66,7 +70,7 @@ def perturbation_stability(
         Zhu et al. (2022), Definition 1, https://arxiv.org/abs/2209.07263
     """
     caller = "perturbation_stability"
-    check_rows(caller, "x", x)
+    f, x = flattened(caller, f, x)
     check_positive(caller, "radius", radius)
     d = x.shape[1]
     jacobians = input_jacobian(f, x, batch_size=batch_size)
@@ -95,7 +99,7 @@ class SampledStability(eqx.Module):
 
 def sampled_perturbation_stability(
     f: Function,
-    x: Float[Array, "n d"],
+    x: Float[Array, "n *s"],
     *,
     key: Key[Array, ""],
     radius: float = 1.0,
@@ -111,7 +115,7 @@ def sampled_perturbation_stability(
 
     Args:
         f: Function of one input, scalar or with any number of outputs.
-        x: Inputs, one per row.
+        x: Inputs, vectors or images, one per row; d counts the features of either.
         key: Random key.
         radius: Radius of the ball, in the units of `x`.
         norm: Which ball: `"l2"` or `"linf"`.
@@ -122,11 +126,11 @@ def sampled_perturbation_stability(
         Mean and standard error per input, in the units of the outputs.
 
     Raises:
-        ValueError: If `x` is not a matrix, `radius` is not positive, `norm` is unknown,
+        ValueError: If `x` has no rows, `radius` is not positive, `norm` is unknown,
             or there are fewer than two draws.
     """
     caller = "sampled_perturbation_stability"
-    check_rows(caller, "x", x)
+    f, x = flattened(caller, f, x)
     check_positive(caller, "radius", radius)
     check_at_least(caller, "draws", draws, 2)
     check_one_of(caller, "norm", norm, ("l2", "linf"))
