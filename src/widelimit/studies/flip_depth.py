@@ -41,7 +41,7 @@ class FlipDepthSettings(FlipCurveSettings):
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"sides": (4, 8), "epochs": 20},
+    "quick": {"sides": (4, 8), "constants": (5.0,), "epochs": 20},
     "laptop": {
         **MNIST,
         "sides": (5, 7, 10, 14, 20, 28),
