@@ -211,6 +211,10 @@ def test_the_trial_against_a_walk_along_the_gradient(monkeypatch):
         np.testing.assert_allclose(at["gradient_norm"], np.median(sizes), rtol=1e-5)
         if known.sum() > 3:
             np.testing.assert_allclose(at["relative"], np.median(far), atol=3e-4)
+        if known.all():
+            np.testing.assert_allclose(at["relative_95"], np.max(far), atol=3e-4)
+        assert float(at["b5_holds"]) == np.mean(np.abs(f(x)) <= float(at["b5"]))
+        assert float(at["unresolved"]) == 0
         step = 5 / math.sqrt(4) * np.sign(f(x))[:, None] * gradients / sizes[:, None]
         flipped = f(x - step) * f(x) < 0
         assert float(at["one_step"]) == np.mean(flipped)

@@ -70,7 +70,12 @@ def _claims(results: "xr.Dataset") -> list[Claim]:
                 one,
                 f"{scale},L={depth}",
                 f"{SCALES[scale]}, {_layers(depth)}",
-                {"scale": scale, "depth": depth, "width": int(at["width"])},
+                {
+                    "scale": scale,
+                    "depth": depth,
+                    "width": int(at["width"]),
+                    "constant": float(at["constant"]),
+                },
             )
         claims += general_claims(scale, every, results.attrs["reach"])
         claims += [_deepest(scale, at, "relative"), _deepest(scale, at, "output")]

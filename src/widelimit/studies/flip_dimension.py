@@ -55,7 +55,11 @@ def _claims(results: "xr.Dataset") -> list[Claim]:
                 one,
                 f"{scale},{label}",
                 f"{SCALES[scale]}, {words}",
-                {"scale": scale, "width": int(one["width"])},
+                {
+                    "scale": scale,
+                    "width": int(one["width"]),
+                    "constant": float(one["constant"]),
+                },
             )
         claims += general_claims(scale, at, results.attrs["reach"])
         claims += [_farther(scale, at, name) for name in POWERS]
