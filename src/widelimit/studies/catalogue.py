@@ -6,6 +6,9 @@ from types import MappingProxyType
 
 from widelimit.studies.base import Study
 from widelimit.studies.eigenfeatures import EIGENFEATURES
+from widelimit.studies.flip_depth import FLIP_DEPTH
+from widelimit.studies.flip_dimension import FLIP_DIMENSION
+from widelimit.studies.flip_histogram import FLIP_HISTOGRAM
 from widelimit.studies.gp_convergence import GP_CONVERGENCE
 from widelimit.studies.gram_depth import GRAM_DEPTH
 from widelimit.studies.gram_stability import GRAM_STABILITY
@@ -36,6 +39,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             JNTK_CONVERGENCE,
             JNTK_CONSTANCY,
             ROBUST_LIMIT,
+            FLIP_DIMENSION,
+            FLIP_HISTOGRAM,
+            FLIP_DEPTH,
         )
     }
 )

@@ -45,6 +45,41 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """One pair of axes with stacked bars, and curves of theory.
+
+    Args:
+        title: Above the axes.
+        x_title: Label of the x axis.
+        y_title: Label of the y axis.
+        edges: Edges of the bars, rising.
+        bars: Of every series its name and the heights of its bars, which stand on
+            those of the series before.
+        curves: Lines of theory.
+    """
+
+    title: str
+    x_title: str
+    y_title: str
+    edges: Sequence[float]
+    bars: Sequence[tuple[str, Sequence[float]]]
+    curves: Sequence[Curve] = ()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per bar, from `x` to `end` and `base` to `top`, or point."""
+        rows: list[dict[str, Any]] = []
+        base = [0.0] * (len(self.edges) - 1)
+        for name, heights in self.bars:
+            for i, height in enumerate(heights):
+                span = {"x": float(self.edges[i]), "end": float(self.edges[i + 1])}
+                top = base[i] + float(height)
+                row = {"series": name, "kind": "bar", "y": float(height)}
+                rows.append(row | span | {"base": base[i], "top": top})
+                base[i] = top
+        return rows + [row for curve in self.curves for row in curve.rows()]
+
+
+@dataclass(frozen=True)
 class Panel:
     """One pair of axes with its curves.
 
@@ -85,4 +120,4 @@ class Figure:
     name: str
     title: str
     caption: str
-    panels: Sequence[Panel]
+    panels: Sequence[Panel | Histogram]

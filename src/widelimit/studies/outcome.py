@@ -61,8 +61,10 @@ class Outcome:
         """The claim with the lowest accuracy in its scope: without any, P is small."""
         if "accuracy" not in self.results or claim.scope.get("when") == "before":
             return claim
-        place = {k: v for k, v in claim.scope.items() if k in self.study.axes}
-        reached = self.results["accuracy"].sel(place)
+        reached = self.results["accuracy"]
+        reached = reached.sel(
+            {k: v for k, v in claim.scope.items() if k in reached.dims}
+        )
         if "epoch" in reached.dims:
             reached = reached.isel(epoch=-1)
         reached = reached.mean("seed")

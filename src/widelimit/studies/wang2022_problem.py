@@ -73,6 +73,7 @@ def check_lazy(settings: Any) -> None:
     """
     config = settings.model_dump()
     side, width = max(settings.sides), max(settings.widths)
+    depth = max(getattr(settings, "depths", (1,)))
     data = data_of(config | {"scale": "raw", "side": side})
     if settings.batch_size > len(data.x_train):
         raise ValueError(
@@ -81,23 +82,24 @@ def check_lazy(settings: Any) -> None:
         )
     check_device_memory(
         "check_lazy",
-        weight_bytes(side**2, width),
+        weight_bytes(side**2, width, depth),
         f"one seed of width {width} in dimension {side**2}",
         "Choose a smaller `widths`.",
     )
 
 
-def weight_bytes(features: int, width: int) -> int:
+def weight_bytes(features: int, width: int, depth: int = 1) -> int:
     """What one seed takes while it trains.
 
     Args:
         features: Dimension d of the inputs.
-        width: Units m.
+        width: Units m of each hidden layer.
+        depth: Hidden layers.
 
     Returns:
         Bytes.
     """
-    return 4 * COPIES * features * width
+    return 4 * COPIES * width * (features + (depth - 1) * width)
 
 
 def data_of(config: Mapping[str, Any]) -> Prepared:
@@ -186,10 +188,8 @@ def train_lazily(
     keys, starts = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
     params = jax.vmap(lambda key: network.init(key, x.shape[1:]))(starts)
     params = jax.tree.map(lambda a: a.astype(jnp.float32), params)
-    optimizer = optax.sgd(config["learning_rate"])
-    if project is not None:
-        every = len(x) // config["batch_size"]
-        optimizer = optax.chain(optimizer, lazy_projection(project, every=every))
+    every = len(x) // config["batch_size"]
+    optimizer = _optimizer(config["learning_rate"], project, every)
     radius = None if constant is None else lazy_radius(constant, config["width"])
     trained = train(
         network,
@@ -209,19 +209,33 @@ def train_lazily(
     return LazyRun(network, params, trained)
 
 
-def seed_groups(seeds: Any, features: int, width: int) -> list[list[int]]:
+@functools.lru_cache(maxsize=16)
+def _optimizer(
+    rate: float, project: float | None, every: int
+) -> optax.GradientTransformation:
+    """SGD; the same object for the same numbers, as `train` compiles for each anew."""
+    optimizer = optax.sgd(rate)
+    if project is None:
+        return optimizer
+    return optax.chain(optimizer, lazy_projection(project, every=every))
+
+
+def seed_groups(
+    seeds: Any, features: int, width: int, depth: int = 1
+) -> list[list[int]]:
     """Seeds in groups that fit into a third of the memory, the more the faster.
 
     Args:
         seeds: Numbers of the seeds.
         features: Dimension d of the inputs.
-        width: Units m.
+        width: Units m of each hidden layer.
+        depth: Hidden layers.
 
     Returns:
         The groups, at least one seed in each.
     """
     have = device_memory() or 2**32
-    most = max(1, have // 3 // weight_bytes(features, width))
+    most = max(1, have // 3 // weight_bytes(features, width, depth))
     numbers = [int(s) for s in seeds]
     return [numbers[i : i + most] for i in range(0, len(numbers), most)]
 
