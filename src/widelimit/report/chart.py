@@ -5,14 +5,15 @@ from typing import Any
 
 import altair as alt
 
-from widelimit.studies.figure import Curve, Figure, Panel
+from widelimit.report.heat import heat_chart, heat_rows
+from widelimit.studies.figure import Curve, Figure, HeatMap, Panel
 
 _CATEGORIES = ["#2f5d8a", "#c8553d", "#4f8a4b", "#8a5a9e", "#b8860b", "#5b6770"]
 _BAND = 0.16
 
 
-def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
-    """One panel as a chart: bands, lines, points, and a legend that filters.
+def panel_spec(panel: Panel | HeatMap, *, name: str) -> dict[str, Any]:
+    """One panel as a chart: bands, lines, points, a legend that filters; or cells.
 
     Args:
         panel: What to draw.
@@ -21,6 +22,9 @@ def panel_spec(panel: Panel, *, name: str) -> dict[str, Any]:
     Returns:
         A Vega-Lite specification that holds its data and fills its column.
     """
+    if isinstance(panel, HeatMap):
+        spec = _styled(heat_chart(panel)).to_dict(validate=False)
+        return spec | {"data": {"values": heat_rows(panel)}}
     rows = [row for curve in panel.curves for row in _drawable(curve, panel)]
     series = list(dict.fromkeys(curve.series for curve in panel.curves))
     colors: dict[str, Any] = {"domain": series}
