@@ -5,15 +5,16 @@ from typing import Any
 
 import altair as alt
 
+from widelimit.report.heat import heat_chart, heat_rows
 from widelimit.report.histogram import histogram_chart
-from widelimit.studies.figure import Curve, Figure, Histogram, Panel
+from widelimit.studies.figure import AnyPanel, Curve, Figure, HeatMap, Histogram, Panel
 
 _CATEGORIES = ["#2f5d8a", "#c8553d", "#4f8a4b", "#8a5a9e", "#b8860b", "#5b6770"]
 _BAND = 0.16
 
 
-def panel_spec(panel: Panel | Histogram, *, name: str) -> dict[str, Any]:
-    """One panel as a chart: bands, lines, points, a legend that filters; or bars.
+def panel_spec(panel: AnyPanel, *, name: str) -> dict[str, Any]:
+    """One panel as a chart: bands, lines, points, a legend that filters; or the like.
 
     Args:
         panel: What to draw.
@@ -25,6 +26,9 @@ def panel_spec(panel: Panel | Histogram, *, name: str) -> dict[str, Any]:
     if isinstance(panel, Histogram):
         spec = _styled(histogram_chart(panel)).to_dict(validate=False)
         return spec | {"data": {"values": panel.rows()}}
+    if isinstance(panel, HeatMap):
+        spec = _styled(heat_chart(panel)).to_dict(validate=False)
+        return spec | {"data": {"values": heat_rows(panel)}}
     rows = [row for curve in panel.curves for row in _drawable(curve, panel)]
     series = list(dict.fromkeys(curve.series for curve in panel.curves))
     colors: dict[str, Any] = {"domain": series}

@@ -2,7 +2,7 @@
 
 from widelimit.studies.base import Settings, Study
 from widelimit.studies.catalogue import STUDIES, find_study
-from widelimit.studies.figure import Curve, Figure, Histogram, Panel
+from widelimit.studies.figure import Curve, Figure, HeatMap, Histogram, Panel
 from widelimit.studies.outcome import Outcome, read_outcome, run_study
 from widelimit.studies.verdicts import Claim, Interval, every, interval, judge
 
@@ -11,6 +11,7 @@ __all__ = [
     "Claim",
     "Curve",
     "Figure",
+    "HeatMap",
     "Histogram",
     "Interval",
     "Outcome",

@@ -17,6 +17,9 @@ from widelimit.studies.jntk_convergence import JNTK_CONVERGENCE
 from widelimit.studies.lazy_ratio import LAZY_RATIO
 from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
 from widelimit.studies.min_eigenvalue import MIN_EIGENVALUE
+from widelimit.studies.robust_deviation import ROBUST_DEVIATION
+from widelimit.studies.robust_dimension import ROBUST_DIMENSION
+from widelimit.studies.robust_distance import ROBUST_DISTANCE
 from widelimit.studies.robust_limit import ROBUST_LIMIT
 from widelimit.studies.stability_depth import STABILITY_DEPTH
 from widelimit.studies.stability_regime import STABILITY_REGIME
@@ -42,6 +45,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             FLIP_DIMENSION,
             FLIP_HISTOGRAM,
             FLIP_DEPTH,
+            ROBUST_DIMENSION,
+            ROBUST_DEVIATION,
+            ROBUST_DISTANCE,
         )
     }
 )

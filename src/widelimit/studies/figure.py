@@ -107,6 +107,103 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class HeatMap:
+    """One pair of axes with a value in every cell, and theory on top.
+
+    Args:
+        title: Above the axes.
+        x_title: Label of the x axis.
+        y_title: Label of the y axis.
+        value_title: Label of the colour scale.
+        x: Positions along x, rising.
+        y: Positions along y, rising.
+        values: One row per position along y; a NaN is a missing cell, and drawn as one.
+        low: Lower ends of the values' intervals, likewise, or empty for none.
+        high: Upper ends, or empty for none.
+        notes: A text per cell for the tooltip, such as counts, or empty.
+        curves: Lines of theory.
+        domain: Values at the ends of the colour scale.
+        x_log: Whether x is on a logarithmic scale.
+        y_log: Whether y is on a logarithmic scale.
+    """
+
+    title: str
+    x_title: str
+    y_title: str
+    value_title: str
+    x: Sequence[int | float]
+    y: Sequence[int | float]
+    values: Sequence[Sequence[float]]
+    low: Sequence[Sequence[float]] = ()
+    high: Sequence[Sequence[float]] = ()
+    notes: Sequence[Sequence[str]] = ()
+    curves: Sequence[Curve] = ()
+    domain: tuple[float, float] = (0.0, 1.0)
+    x_log: bool = True
+    y_log: bool = True
+
+    def cells(self) -> list[dict[str, Any]]:
+        """One dictionary per cell, with its edges; without `value` where it misses."""
+        across, up = edges(self.x, log=self.x_log), edges(self.y, log=self.y_log)
+        rows = []
+        for j, y in enumerate(self.y):
+            for i, x in enumerate(self.x):
+                row: dict[str, Any] = {
+                    "kind": "missing",
+                    "x": float(x),
+                    "y": float(y),
+                    "left": across[i],
+                    "right": across[i + 1],
+                    "bottom": up[j],
+                    "top": up[j + 1],
+                }
+                if math.isfinite(self.values[j][i]):
+                    row |= {"kind": "cell", "value": float(self.values[j][i])}
+                if self.low and math.isfinite(self.low[j][i]):
+                    row["95 %"] = f"{self.low[j][i]:.4g} to {self.high[j][i]:.4g}"
+                if self.notes:
+                    row["note"] = self.notes[j][i]
+                rows.append(row)
+        return rows
+
+
+def edges(positions: Sequence[int | float], *, log: bool) -> list[float]:
+    """Edges of cells: halfway between their positions, as the axis shows them.
+
+    Args:
+        positions: Where the cells stand, rising.
+        log: Whether the axis is logarithmic.
+
+    Returns:
+        One more than the positions; the outer cells are symmetric, and a cell that is
+        alone reaches from two thirds to one and a half times its position, or half a
+        unit either way.
+
+    Raises:
+        ValueError: If the positions do not rise, or one on a logarithmic axis is not
+            positive.
+    """
+    if any(b <= a for a, b in zip(positions, positions[1:], strict=False)) or (
+        log and positions[0] <= 0
+    ):
+        raise ValueError(
+            "`edges` needs positions that rise, and positive ones on a logarithmic "
+            f"axis. Got {list(positions)}. Sort them."
+        )
+    there, back = (math.log, math.exp) if log else (float, float)
+    at = [there(p) for p in positions]
+    between = [(a + b) / 2 for a, b in zip(at, at[1:], strict=False)]
+    if not between:
+        half = math.log(1.5) if log else 0.5
+        return [back(at[0] - half), back(at[0] + half)]
+    ends = 2 * at[0] - between[0], 2 * at[-1] - between[-1]
+    return [back(edge) for edge in (ends[0], *between, ends[1])]
+
+
+AnyPanel = Panel | HeatMap | Histogram
+
+
+@dataclass(frozen=True)
 class Figure:
     """Panels under one caption.
 
@@ -120,4 +217,4 @@ class Figure:
     name: str
     title: str
     caption: str
-    panels: Sequence[Panel | Histogram]
+    panels: Sequence[AnyPanel]

@@ -4,11 +4,12 @@ import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from pydantic import Field, PositiveInt, model_validator
 
 from widelimit.attacks import AbstractAttack
@@ -18,9 +19,11 @@ from widelimit.networks import wang2022_network
 from widelimit.studies.base import Settings
 from widelimit.studies.memory import check_device_memory, device_memory
 from widelimit.training import Trained, lazy_projection, lazy_radius, train
+from widelimit.training.lazy_ball import LazyProjectionState
 
 Scale = Literal["unit", "raw"]
 COPIES = 9  # of the weights of a seed that are alive while it trains
+HIDDEN_COPIES = 4  # of the values of all units at all inputs that are attacked
 
 
 class LazySettings(Settings):
@@ -188,8 +191,9 @@ def train_lazily(
     keys, starts = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
     params = jax.vmap(lambda key: network.init(key, x.shape[1:]))(starts)
     params = jax.tree.map(lambda a: a.astype(jnp.float32), params)
-    every = len(x) // config["batch_size"]
-    optimizer = _optimizer(config["learning_rate"], project, every)
+    optimizer = projected_sgd(
+        config["learning_rate"], project, every=len(x) // config["batch_size"]
+    )
     radius = None if constant is None else lazy_radius(constant, config["width"])
     trained = train(
         network,
@@ -209,19 +213,59 @@ def train_lazily(
     return LazyRun(network, params, trained)
 
 
-@functools.lru_cache(maxsize=16)
-def _optimizer(
-    rate: float, project: float | None, every: int
+class _ProjectedStep(eqx.Module):
+    """The update of `projected_sgd`, whose numbers are arrays."""
+
+    rate: Float[Array, ""]
+    radius: Float[Array, ""] | None
+    every: int = eqx.field(static=True)
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **_: Any) -> Any:
+        updates = jax.tree.map(lambda g: -self.rate * g, updates)
+        if self.radius is None:
+            return updates, state
+        return lazy_projection(self.radius, every=self.every).update(
+            updates, state, params
+        )
+
+
+def projected_sgd(
+    learning_rate: float, radius: float | None, *, every: int
 ) -> optax.GradientTransformation:
-    """SGD; the same object for the same numbers, as `train` compiles for each anew."""
-    optimizer = optax.sgd(rate)
-    if project is None:
-        return optimizer
-    return optax.chain(optimizer, lazy_projection(project, every=every))
+    """SGD, with a projection onto the lazy ball now and then, for many programs.
+
+    `optax.chain(optax.sgd(...), lazy_projection(...))` is equal to no other, and its
+    numbers are part of the program: `train` would compile for each anew. Here rate and
+    radius are arrays, which all share one program.
+
+    Args:
+        learning_rate: The rate.
+        radius: V; `None` for no projection.
+        every: Steps from one projection to the next.
+
+    Returns:
+        The transformation.
+    """
+    return optax.GradientTransformationExtraArgs(
+        _stateless if radius is None else _started,
+        _ProjectedStep(
+            jnp.asarray(learning_rate, jnp.float32),
+            None if radius is None else jnp.asarray(radius, jnp.float32),
+            every,
+        ),
+    )
+
+
+def _stateless(params: Params) -> optax.EmptyState:
+    return optax.EmptyState()
+
+
+def _started(params: Params) -> LazyProjectionState:
+    return LazyProjectionState(params, jnp.zeros((), jnp.int32))
 
 
 def seed_groups(
-    seeds: Any, features: int, width: int, depth: int = 1
+    seeds: Any, features: int, width: int, depth: int = 1, *, rows: int = 0
 ) -> list[list[int]]:
     """Seeds in groups that fit into a third of the memory, the more the faster.
 
@@ -230,12 +274,14 @@ def seed_groups(
         features: Dimension d of the inputs.
         width: Units m of each hidden layer.
         depth: Hidden layers.
+        rows: Inputs that are attacked at once, if any.
 
     Returns:
         The groups, at least one seed in each.
     """
     have = device_memory() or 2**32
-    most = max(1, have // 3 // weight_bytes(features, width, depth))
+    one = weight_bytes(features, width, depth) + 4 * HIDDEN_COPIES * rows * width
+    most = max(1, have // 3 // one)
     numbers = [int(s) for s in seeds]
     return [numbers[i : i + most] for i in range(0, len(numbers), most)]
 

@@ -181,7 +181,7 @@ class LazyProjectionState(NamedTuple):
 
 
 def lazy_projection(
-    radius: float, *, every: int = 1
+    radius: float | Float[Array, ""], *, every: int = 1
 ) -> optax.GradientTransformationExtraArgs:
     r"""An Optax transformation that keeps the network in a lazy ball.
 
@@ -200,7 +200,8 @@ def lazy_projection(
     Raises:
         ValueError: If a number is out of range.
     """
-    check_positive("lazy_projection", "radius", radius)
+    if isinstance(radius, float | int):
+        check_positive("lazy_projection", "radius", radius)
     check_count("lazy_projection", "every", every, 1)
 
     def init(params: Params) -> LazyProjectionState:
