@@ -4,7 +4,9 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from widelimit.studies.attack_convergence import ATTACK_CONVERGENCE
 from widelimit.studies.base import Study
+from widelimit.studies.certified_gap import CERTIFIED_GAP
 from widelimit.studies.eigenfeatures import EIGENFEATURES
 from widelimit.studies.gp_convergence import GP_CONVERGENCE
 from widelimit.studies.gram_depth import GRAM_DEPTH
@@ -36,6 +38,8 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             JNTK_CONVERGENCE,
             JNTK_CONSTANCY,
             ROBUST_LIMIT,
+            CERTIFIED_GAP,
+            ATTACK_CONVERGENCE,
         )
     }
 )
