@@ -66,7 +66,7 @@ def test_claims_find_what_was_drawn(tmp_path, monkeypatch, agrees):
     factor = 1.3 * 1.001 if agrees else 1.2
     assert f"{factor:.3f} [" in claims[f"lower[{case}"].detail
     (figure,) = found.figures()
-    assert [len(panel.curves) for panel in figure.panels] == [5, 3, 4]
+    assert [len(panel.curves) for panel in figure.panels] == [5, 3]
     assert figure.panels[0].curves[0].x == [16, 36, 64]
 
 
