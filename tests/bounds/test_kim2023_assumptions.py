@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from oracles import unchecked
 from widelimit.activations import GELU, Custom, Erf, Polynomial, ReLU
 from widelimit.bounds import kim2023
 from widelimit.datasets import sphere_lattice
@@ -68,3 +69,30 @@ def test_kinks_fail_without_a_kernel():
     found = kim2023.assumptions(network, X)
     assert told(found) == [BAD, GOOD, GOOD, BAD]
     assert "no mixed derivative" in found[-1].detail
+
+
+@pytest.mark.parametrize("wrong", ["relu", None, [GELU()], 3])
+def test_what_is_no_activation_or_network_is_named(wrong):
+    with unchecked():
+        with pytest.raises(ValueError, match="`assumption1` needs an activation"):
+            kim2023.assumption1(wrong)
+        for check in (kim2023.assumption8, kim2023.assumptions):
+            with pytest.raises(ValueError, match=f"`{check.__name__}` needs the descr"):
+                check(wrong, X)
+
+
+@pytest.mark.parametrize(
+    "x, y, message",
+    [
+        ("text", None, "needs an array as `x`"),
+        ([[1.0, 0.0], [1.0]], None, "rows of one length"),
+        ([["a", "b"]], None, "real numbers in `x`"),
+        (X, "text", "needs targets that are real numbers"),
+        (X, ["a"] * len(X), "needs targets that are real numbers"),
+        (X, 1.0, "needs targets that are real numbers"),
+        (X, [[1.0], [1.0, 2.0]], "needs targets that are real numbers"),
+    ],
+)
+def test_data_that_are_no_numbers_are_named(x, y, message):
+    with unchecked(), pytest.raises(ValueError, match=f"`assumption2`.*{message}"):
+        kim2023.assumption2(x, y)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from widelimit.datasets import Table, prepare_table, scale_features
+from oracles import unchecked
+from widelimit.datasets import Table, load_table, prepare_table, scale_features
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(40, 3)) * [1, 1e3, 1e-3] + [0, 5e3, 1]
@@ -115,6 +116,23 @@ def test_numbers_spoiled_after_loading_are_refused():
         prepare_table(spoiled)
 
 
-def test_thresholds_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="`max_cosine` from 0 to 1"):
-        prepare_table(table(X), max_cosine=99.0)
+@pytest.mark.parametrize("wrong", [0, 0.0, -0.5, 99.0, float("nan")])
+def test_thresholds_that_leave_nothing_are_refused(wrong):
+    message = "`prepare_table` needs `max_cosine` above 0"
+    with unchecked(), pytest.raises(ValueError, match=message):
+        prepare_table(table(X), max_cosine=wrong)
+
+
+def test_what_is_no_table_is_named():
+    with unchecked():
+        with pytest.raises(ValueError, match="`prepare_table` needs a table"):
+            prepare_table("sonar")
+        with pytest.raises(ValueError, match="needs a number as `max_cosine`"):
+            prepare_table(table(X), max_cosine="0.9")
+
+
+@pytest.mark.parametrize("name", ["iris", None, ["sonar"]])
+def test_unknown_tables_are_answered_with_tables(name):
+    with unchecked(), pytest.raises(ValueError, match="'banknote'") as raised:
+        load_table(name)
+    assert "sonar" in str(raised.value) and "mnist" not in str(raised.value)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from oracles import unchecked
 from widelimit.measures import lazy_ratio, matrix_movement, relative_movement
 from widelimit.networks import mlp
 
@@ -97,3 +98,26 @@ def test_matrices_that_stay_move_by_nothing(getkey):
     start = mlp(depth=1, width=70, outputs=80).init(getkey(), (66,))
     for norms in matrix_movement(start, start).values():
         assert (norms.one, norms.two, norms.inf) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        ("text", "one structure|real numbers"),
+        ({"w": "text"}, "real numbers"),
+        ([np.ones((2, 3))], "one structure"),
+        ({"w": np.ones((2, 3)), "b": np.ones(3)}, "one structure"),
+        ({"w": None}, "one structure"),
+        ({"w": np.full((2, 3), 1j)}, "real numbers"),
+        ({"w": np.full((2, 3), np.nan)}, "finite numbers in `params`"),
+        ({"w": np.ones((3, 2))}, "equal shapes"),
+    ],
+)
+def test_matrices_that_cannot_be_compared_are_named(params, message):
+    with unchecked(), pytest.raises(ValueError, match=f"matrix_movement.*({message})"):
+        matrix_movement(params, {"w": np.zeros((2, 3))})
+
+
+def test_a_start_that_is_not_finite_is_named():
+    with pytest.raises(ValueError, match="finite numbers in `initial`"):
+        matrix_movement({"w": np.ones((2, 3))}, {"w": np.full((2, 3), np.inf)})

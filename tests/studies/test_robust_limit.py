@@ -12,7 +12,7 @@ from widelimit.activations import Erf
 from widelimit.datasets import Table, prepare_table
 from widelimit.networks import kim2023_network
 from widelimit.runs import SilentProgress
-from widelimit.studies import STUDIES, robust_limit_trial, run_study
+from widelimit.studies import STUDIES, memory, robust_limit_trial, run_study
 from widelimit.studies.robust_limit_trial import (
     check_robust_limit,
     recorded_steps,
@@ -20,7 +20,7 @@ from widelimit.studies.robust_limit_trial import (
 )
 
 STUDY = STUDIES["robust-limit"]
-drawn_as = {"power": -0.5, "fall": 0.3, "gain": 4.0, "rate": 0.1}
+drawn_as = {"power": -0.5, "fall": 0.3, "gain": 4.0, "rate": 0.1, "shape": 1.0}
 
 
 def drawn(config, report):
@@ -29,7 +29,7 @@ def drawn(config, report):
     rng = np.random.default_rng(config["width"])
     noise = np.exp(0.02 * rng.normal(size=(len(config["seeds"]), len(steps))))
     distance = noise * config["width"] ** drawn_as["power"]
-    loss = noise * np.exp(-drawn_as["fall"] * steps)
+    loss = noise * np.exp(-drawn_as["fall"] * steps ** drawn_as["shape"])
     per = ("seed", "step")
     far = drawn_as["gain"] ** np.log10(config["kappa"])
     return xr.Dataset(
@@ -71,12 +71,17 @@ def test_claims_find_what_was_drawn(tmp_path, monkeypatch, agrees):
         monkeypatch.setitem(drawn_as, "fall", 0.02)
         monkeypatch.setitem(drawn_as, "gain", 0.5)
     found = outcome(tmp_path)
-    names = [f"{n}[kappa={k}]" for k in ("0.1", "1") for n in
-             ("to-limit", "to-linear", "exponential")]  # fmt: skip
+    kinds = ("to-limit", "to-linear", "exponential", "decay", "log-linear")
+    names = [f"{n}[kappa={k}]" for k in ("0.1", "1") for n in kinds]
     holds = {claim.name: claim.holds for claim in found.claims()}
-    assert holds == {
-        name: agrees for name in [*names, "small-kappa", "small-kappa-ntk"]
-    }
+    still = {n: True for n in names if n.startswith(("decay", "log-linear"))}
+    assert (
+        holds
+        == {name: agrees for name in [*names, "small-kappa", "small-kappa-ntk"]} | still
+    )  # a slow exponential is one
+    rate = f"{drawn_as['fall']:.2g} ± "
+    decays = [c for c in found.claims() if c.name.startswith("decay")]
+    assert all(rate in c.detail and "Theorem 11 has 0.1" in c.detail for c in decays)
     (figure,) = found.figures()
     assert len(figure.panels) == 3 and "forest fires, GELU" in figure.title
     left = figure.panels[0].curves
@@ -90,6 +95,13 @@ def test_a_bound_that_does_not_move_says_nothing(tmp_path, monkeypatch):
     monkeypatch.setitem(drawn_as, "rate", 1e-9)
     found = {c.name: c.holds for c in outcome(tmp_path).claims()}
     assert found["exponential[kappa=1]"] is None
+
+
+def test_a_decay_that_slows_down_is_no_exponential(tmp_path, monkeypatch):
+    monkeypatch.setitem(drawn_as, "shape", 0.2)
+    found = {c.name: c for c in outcome(tmp_path).claims()}
+    assert found["decay[kappa=1]"].holds
+    assert found["log-linear[kappa=1]"].holds is False
 
 
 def little_table(table, activation):
@@ -143,6 +155,14 @@ def test_tables_too_small_are_refused(monkeypatch):
     monkeypatch.setattr(robust_limit_trial, "prepared", little_table)
     with pytest.raises(ValueError, match="at most 12"):
         check_robust_limit(STUDY.configure("quick"))
+    few = STUDY.configure("quick", {"rows": 5, "test_rows": 6})
+    check_robust_limit(few)
+    monkeypatch.setattr(memory, "device_memory", lambda: 2**22)
+    with pytest.raises(ValueError, match="6 networks of width 512 and depth 2"):
+        check_robust_limit(few)
+    monkeypatch.setattr(memory, "device_memory", lambda: 2**12)
+    with pytest.raises(ValueError, match="Gram matrix of 15 rows"):
+        check_robust_limit(few)
 
 
 @pytest.mark.parametrize("change", [{"table": "iris"}, {"activation": "relu"}])

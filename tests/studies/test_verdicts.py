@@ -10,6 +10,7 @@ from widelimit.studies.verdicts import (
     Claim,
     Interval,
     every,
+    explained,
     interval,
     judge,
     log2,
@@ -224,3 +225,13 @@ def test_a_claim_as_json_data(holds, verdict):
     assert data["statistic"] is None and data["uncertainty"] is None
     assert data["holds"] is holds and data["verdict"] == claim.verdict == verdict
     assert data["scope"] == {"depth": 2}
+
+
+def test_explained_is_the_squared_correlation():
+    rng = np.random.default_rng(3)
+    x, rows = rng.normal(size=7), rng.normal(size=(3, 7))
+    expected = [np.corrcoef(x, row)[0, 1] ** 2 for row in rows]
+    np.testing.assert_allclose(explained(rows, x), expected)
+    assert np.isnan(explained(rows[:, :2], x[:2])).all()
+    rows[1, 3] = np.nan
+    assert np.isnan(explained(rows, x)).tolist() == [False, True, False]

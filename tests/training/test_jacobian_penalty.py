@@ -270,3 +270,16 @@ def test_what_is_no_penalty_and_methods_with_kinks_are_refused(getkey):
     with unchecked():
         assert JacobianPenalty(np.float32(0.5)) == JacobianPenalty(0.5)
         assert isinstance(JacobianPenalty(np.float32(0.5)).regularization, float)
+
+
+@pytest.mark.parametrize("wrong", ["mlp", None, [1]])
+def test_what_is_no_network_is_not_linearised(wrong):
+    with unchecked(), pytest.raises(ValueError, match="`Linearised` needs the descr"):
+        Linearised(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["text", [1.0], {"start": 1.0}, {}])
+def test_parameters_that_are_not_linearised_are_named(wrong):
+    tangent = Linearised(mlp(depth=1, width=2))
+    with unchecked(), pytest.raises(ValueError, match="`start` and `moved`"):
+        tangent(wrong, jnp.ones((1, 3)))

@@ -7,6 +7,7 @@ from widelimit.attacks.minimal_flip import minimal_flip
 from widelimit.attacks.pgd import PGD
 from widelimit.attacks.result import AttackResult
 from widelimit.attacks.run import attack, correct
+from widelimit.attacks.smallest_radius import SmallestRadius, smallest_radius
 
 __all__ = [
     "PGD",
@@ -16,7 +17,9 @@ __all__ = [
     "FlipStatus",
     "GradientStep",
     "MinimalFlip",
+    "SmallestRadius",
     "attack",
     "correct",
     "minimal_flip",
+    "smallest_radius",
 ]

@@ -23,6 +23,7 @@ class FlipStatus(enum.IntEnum):
         UNCONFIRMED: A crossing was found, but no point behind it has an output of the
             other sign beyond rounding.
         NOT_FINITE: An output or the gradient is infinite or not a number.
+        WRONG_BEFORE: The prediction is not the target to begin with: the distance is 0.
     """
 
     FLIPPED = 0
@@ -31,36 +32,21 @@ class FlipStatus(enum.IntEnum):
     ON_BOUNDARY = 3
     UNCONFIRMED = 4
     NOT_FINITE = 5
+    WRONG_BEFORE = 6
 
 
-class MinimalFlip(eqx.Module):
-    r"""Smallest step along the gradient that flips the prediction, of every input.
+class AbstractFlips(eqx.Module):
+    """Distances at which predictions flip, known or bounded from below.
 
     Attributes:
-        step: The paper's $|\eta|$, distance over gradient norm; infinite where the
-            gradient vanishes.
-        distance: $\|\delta\| = |\eta|\,\|\nabla f\|$, where the prediction flips. A
-            lower bound, namely `max_distance`, where `censored`; NaN if `NOT_FINITE`.
-        gradient_norm: $\|\nabla f(x)\|$; of the margin's with several outputs.
-        value: $f(x)$ less the threshold; with several outputs the margin, the largest
-            less the second.
-        input_norm: $\|x\|$.
-        adversarial: Points just behind the flip; `x` itself where there is none.
+        distance: How far away the flip is.
+        input_norm: Norm of every input.
         status: A `FlipStatus` each.
-        max_distance: Where the search ended.
-        exact: Whether `distance` is the first crossing up to rounding; else it is an
-            upper bound of it.
     """
 
-    step: Float[Array, " n"]
-    distance: Float[Array, " n"]
-    gradient_norm: Float[Array, " n"]
-    value: Float[Array, " n"]
-    input_norm: Float[Array, " n"]
-    adversarial: Float[Array, "n *s"]
-    status: Int[Array, " n"]
-    max_distance: float = eqx.field(static=True)
-    exact: bool = eqx.field(static=True)
+    distance: eqx.AbstractVar[Float[Array, " n"]]
+    input_norm: eqx.AbstractVar[Float[Array, " n"]]
+    status: eqx.AbstractVar[Int[Array, " n"]]
 
     @property
     def flipped(self) -> Bool[Array, " n"]:
@@ -112,3 +98,33 @@ class MinimalFlip(eqx.Module):
             The bound; NaN if a value is not finite.
         """
         return float(np.mean(np.asarray(getattr(self, quantity))))
+
+
+class MinimalFlip(AbstractFlips):
+    r"""Smallest step along the gradient that flips the prediction, of every input.
+
+    Attributes:
+        step: The paper's $|\eta|$, distance over gradient norm; infinite where the
+            gradient vanishes.
+        distance: $\|\delta\| = |\eta|\,\|\nabla f\|$, where the prediction flips. A
+            lower bound, namely `max_distance`, where `censored`; NaN if `NOT_FINITE`.
+        gradient_norm: $\|\nabla f(x)\|$; of the margin's with several outputs.
+        value: $f(x)$ less the threshold; with several outputs the margin, the largest
+            less the second.
+        input_norm: $\|x\|$.
+        adversarial: Points just behind the flip; `x` itself where there is none.
+        status: A `FlipStatus` each.
+        max_distance: Where the search ended.
+        exact: Whether `distance` is the first crossing up to rounding; else it is an
+            upper bound of it.
+    """
+
+    step: Float[Array, " n"]
+    distance: Float[Array, " n"]
+    gradient_norm: Float[Array, " n"]
+    value: Float[Array, " n"]
+    input_norm: Float[Array, " n"]
+    adversarial: Float[Array, "n *s"]
+    status: Int[Array, " n"]
+    max_distance: float = eqx.field(static=True)
+    exact: bool = eqx.field(static=True)

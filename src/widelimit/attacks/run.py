@@ -1,30 +1,30 @@
 """Running an attack on any differentiable model, in compiled batches."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Bool, Float, Key
 
-from widelimit._checks import (
-    check_count,
-    check_memory,
-    check_one_of,
-    check_positive,
-    finite_inputs,
+from widelimit._checks import check_count, check_one_of
+from widelimit.attacks.arguments import (
+    Apply,
+    check_box,
+    check_outputs,
+    labels_or_numbers,
+    of_rows,
+    radius_per_row,
+    rows_of,
 )
-from widelimit.attacks.base import AbstractAttack, check_radius
+from widelimit.attacks.base import AbstractAttack
 from widelimit.attacks.result import AttackResult
 from widelimit.attacks.steps import losses_and_gradients
 from widelimit.balls import sizes
 from widelimit.layers import Params
 from widelimit.losses import LOSSES, LossName, margin
-
-Apply = Callable[[Params, Float[Array, "n *s"]], Float[Array, "n o"]]
 
 
 def attack(
@@ -80,28 +80,22 @@ def attack(
     """
     caller = "attack"
     method.check(caller)
-    dtype = np.result_type(float) if not hasattr(x, "dtype") else np.asarray(x).dtype
-    dtype = jax.dtypes.canonicalize_dtype(dtype if dtype.kind == "f" else float)
-    rows = finite_inputs(caller, "x", x, str(dtype))
-    goals = _targets(caller, targets, len(rows), tolerance).astype(dtype)
+    rows = rows_of(caller, x)
+    dtype = rows.dtype
+    goals = labels_or_numbers(caller, targets, len(rows), tolerance).astype(dtype)
     loss = loss or ("margin" if tolerance is None else "squared")
     check_one_of(caller, "loss", loss, tuple(LOSSES))
     check_count(caller, "batch_size", batch_size, 1)
-    _check_box(caller, method, rows)
+    check_box(caller, method, rows)
     n, size = len(rows), min(batch_size, len(rows))
-    method = _per_row(caller, method, n, dtype)
-    outputs = _shapes(caller, apply, params, rows[:size])
-    if outputs.shape != (size, goals.shape[1]):
-        raise ValueError(
-            f"`{caller}` needs as many outputs as targets. Got outputs of shape "
-            f"{outputs.shape[1:]} and targets of shape {goals.shape[1:]} per row."
-        )
+    method = radius_per_row(caller, method, n, dtype)
+    check_outputs(caller, apply, params, rows[:size], goals)
     key = jax.random.key(0) if key is None else key
     parts = []
     for first in range(0, n, size):
         block = np.arange(first, first + size) % n  # the last one wraps round
         found = _attack(
-            _of_rows(method, block),
+            of_rows(method, block),
             params,
             jnp.asarray(rows[block]),
             jnp.asarray(goals[block]),
@@ -175,83 +169,3 @@ def _attack(
         sizes(gradients, "l2") <= math.sqrt(float(jnp.finfo(x.dtype).tiny)),
         found.rising,
     )
-
-
-def _targets(
-    caller: str, targets: Any, rows: int, tolerance: float | None
-) -> Float[np.ndarray, "n o"]:
-    goals = finite_inputs(caller, "targets", targets, "float64")
-    if goals.ndim != 2 or len(goals) != rows:
-        raise ValueError(
-            f"`{caller}` needs one row of targets for each of the {rows} inputs. Got "
-            f"`targets.shape={goals.shape}`. Give a column of +1 and -1, or one-hot "
-            "rows."
-        )
-    if tolerance is not None:
-        check_positive(caller, "tolerance", tolerance)
-        return goals
-    if goals.shape[1] == 1:
-        labels = np.isin(goals, (-1, 1)).all()
-    else:
-        labels = np.isin(goals, (0, 1)).all() and (goals.sum(axis=1) == 1).all()
-    if not labels:
-        raise ValueError(
-            f"`{caller}` needs labels: +1 and -1 in one column, or one-hot rows. Got "
-            f"`targets` with other numbers. For regression say by `tolerance` from "
-            "where on a prediction is wrong."
-        )
-    return goals
-
-
-def _check_box(caller: str, method: AbstractAttack, x: np.ndarray) -> None:
-    low = -math.inf if method.low is None else method.low
-    high = math.inf if method.high is None else method.high
-    out = (x < low) | (x > high)
-    if out.any():
-        raise ValueError(
-            f"`{caller}` needs inputs inside the attack's box from {low} to {high}. "
-            f"Got {x[out][0]} ({out.sum()} such entries). Scale the inputs, or choose "
-            "`low` and `high`."
-        )
-
-
-def _per_row(
-    caller: str, method: AbstractAttack, rows: int, dtype: Any
-) -> AbstractAttack:
-    """The same attack with arrays for numbers, its radius as one per row."""
-    check_radius(caller, method.radius)
-    radii = np.asarray(method.radius, dtype)
-    if radii.shape not in {(), (rows,)}:
-        raise ValueError(
-            f"`{caller}` needs one radius, or one for each of the {rows} inputs. Got "
-            f"`radius` of shape {radii.shape}."
-        )
-    method = jax.tree.map(
-        lambda a: jnp.asarray(a, dtype) if eqx.is_inexact_array_like(a) else a, method
-    )
-    radii = jnp.broadcast_to(jnp.asarray(radii), (rows,))
-    return eqx.tree_at(lambda m: m.radius, method, radii)
-
-
-def _of_rows(method: AbstractAttack, rows: Int[np.ndarray, " b"]) -> AbstractAttack:
-    """The attack on some of the rows, where it has one number for each."""
-    return jax.tree.map(lambda a: a[rows] if np.ndim(a) else a, method)
-
-
-def _shapes(caller: str, apply: Apply, params: Any, x: np.ndarray) -> Any:
-    """The shape of the outputs, after a check that a batch fits into memory."""
-    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
-    arrays = jax.tree.map(jnp.asarray, params)
-    traced = jax.make_jaxpr(apply)(arrays, shape)
-    needed = 2.0 * sum(
-        math.prod(v.aval.shape) * v.aval.dtype.itemsize
-        for equation in traced.jaxpr.eqns
-        for v in equation.outvars
-    )
-    check_memory(
-        caller,
-        needed,
-        f"what {len(x)} inputs leave in every layer",
-        "Choose a smaller `batch_size`.",
-    )
-    return jax.eval_shape(apply, arrays, shape)

@@ -64,11 +64,13 @@ def load_table(name: str, *, directory: str | os.PathLike[str] | None = None) ->
 
     Raises:
         FileNotFoundError: If no folder has the file of the table.
-        ValueError: If the set is no table.
+        ValueError: If the set is no table, or unknown.
     """
-    check_one_of("load_table", "name", name, SETS)
-    if not SETS[name].table:
-        tables = ", ".join(repr(e.name) for e in SETS.values() if e.table)
+    known = tuple(entry.name for entry in SETS.values() if entry.table)
+    if not isinstance(name, str) or name not in SETS:
+        check_one_of("load_table", "name", name, known)
+    if name not in known:
+        tables = ", ".join(map(repr, known))
         raise ValueError(
             f"`load_table` needs a table: {tables}. Got `name={name!r}`, a set of "
             f"images: call `load({name!r})`."

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from widelimit._checks import check_finite, check_rows
+from widelimit._checks import check_finite, check_number, check_rows
 from widelimit.datasets.near_parallel import drop_near_parallel
 from widelimit.datasets.table import Table
 from widelimit.datasets.targets import check_targets, encode
@@ -64,7 +64,7 @@ def prepare_table(
 
     Args:
         table: From `load_table`, or made of your own arrays.
-        max_cosine: Largest $|\cos|$ between two rows, 0 to 1; 1.0 drops only rows that
+        max_cosine: Largest $|\cos|$ between two rows, above 0; 1.0 drops only rows that
             are equal or parallel to rounding. If `None`, such rows are an error.
         targets: `"sign"` for one column that is +1 for the first of two classes and -1
             for the second, or `"one-hot"`.
@@ -73,14 +73,28 @@ def prepare_table(
         Inputs, targets and labels, and which rows of the table they are.
 
     Raises:
-        ValueError: If the table has entries that are not finite, a feature with one
+        ValueError: If it is no table, `max_cosine` or `targets` is out of range, or the
+            table has entries that are not finite, a feature with one
             value only, a row in the middle of every feature (zero once scaled), or,
             without `max_cosine`, rows that are equal or parallel.
 
     References:
         [1] Kim et al. (2023), https://arxiv.org/abs/2312.03386
     """
+    if not isinstance(table, Table):
+        raise ValueError(
+            f"`{_CALLER}` needs a table. Got `table={table!r}`. Read one with "
+            "`load_table(name)`."
+        )
     check_targets(_CALLER, targets, len(table.class_names))
+    if max_cosine is not None:
+        check_number(_CALLER, "max_cosine", max_cosine)
+        if not 0 < max_cosine <= 1:
+            raise ValueError(
+                f"`{_CALLER}` needs `max_cosine` above 0 and at most 1, or `None`. Got "
+                f"`max_cosine={max_cosine}`. Most tables need 0.9 or more: lower ones "
+                "drop all rows but a few."
+            )
     scaled = scale_features(table.x, table.feature_names)
     norms = np.linalg.norm(scaled, axis=1, keepdims=True)
     # Entries are known to about two units of rounding, so a row as short as this one

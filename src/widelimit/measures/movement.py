@@ -89,8 +89,15 @@ def matrix_movement(params: Params, initial: Params) -> dict[str, MatrixMovement
         that are not matrices are left out.
 
     Raises:
-        ValueError: If shapes differ, or a number is not finite.
+        ValueError: If structures or shapes differ, or an entry is not a finite number.
     """
+    structures = [jax.tree.structure(tree) for tree in (params, initial)]
+    if structures[0] != structures[1] or not structures[0].num_leaves:
+        raise ValueError(
+            "`matrix_movement` needs parameters of one structure, with arrays. Got "
+            f"{structures[0]} and {structures[1]}. Give those of one network, now and "
+            "at initialisation."
+        )
     moved = jax.tree.map(_moved, params, initial)
     paths, _ = jax.tree.flatten_with_path(moved)
     return {
@@ -105,13 +112,21 @@ def matrix_movement(params: Params, initial: Params) -> dict[str, MatrixMovement
 
 
 def _moved(now: Any, start: Any) -> Float[np.ndarray, "*s"]:
-    a, b = (np.asarray(array, np.float64) for array in (now, start))
+    a, b = np.asarray(now), np.asarray(start)
+    for array in (a, b):
+        if array.dtype.kind not in "fiub":
+            raise ValueError(
+                "`matrix_movement` needs arrays of real numbers as parameters. Got "
+                f"`dtype={array.dtype}`."
+            )
+    a, b = a.astype(np.float64), b.astype(np.float64)
     if a.shape != b.shape:
         raise ValueError(
             "`matrix_movement` needs parameters of equal shapes. Got "
             f"{a.shape} and {b.shape}."
         )
     check_finite("matrix_movement", "params", a)
+    check_finite("matrix_movement", "initial", b)
     return a - b
 
 

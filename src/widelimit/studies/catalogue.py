@@ -4,7 +4,9 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from widelimit.studies.attack_convergence import ATTACK_CONVERGENCE
 from widelimit.studies.base import Study
+from widelimit.studies.certified_gap import CERTIFIED_GAP
 from widelimit.studies.eigenfeatures import EIGENFEATURES
 from widelimit.studies.flip_depth import FLIP_DEPTH
 from widelimit.studies.flip_dimension import FLIP_DIMENSION
@@ -48,6 +50,8 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             ROBUST_DIMENSION,
             ROBUST_DEVIATION,
             ROBUST_DISTANCE,
+            CERTIFIED_GAP,
+            ATTACK_CONVERGENCE,
         )
     }
 )

@@ -22,12 +22,13 @@ from widelimit.studies.robust_limit_trial import (
     ROBUST_LIMIT_TRIAL,
     check_robust_limit,
 )
-from widelimit.studies.verdicts import Claim, claim_of_every, log2
+from widelimit.studies.verdicts import Claim, claim_of_every, explained, log2, slopes
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _POWER = -0.5
+_STRAIGHT = 0.95  # least share of the variance that a straight line explains
 _SAYS = 0.01  # least fall of a bound, in natural logarithms, that says something
 
 
@@ -161,6 +162,42 @@ def _of_scale(at: "xr.Dataset") -> list[Claim]:
             f"{-allowed[-1]:.2g} in {steps} steps (undecided where that is below "
             f"{_SAYS}, as any loss that does not rise would pass), the loss by "
             f"{-np.nanmean(fall[:, -1, -1]):.2g} (natural logarithms).",
+            scope=scope,
+        ),
+        *_fitted(at, fall[:, -1], scope),
+    ]
+
+
+def _fitted(
+    at: "xr.Dataset", fall: np.ndarray, scope: Mapping[str, Any]
+) -> list[Claim]:
+    """Whether the loss of the widest networks falls, and as an exponential does."""
+    kappa, steps = scope["kappa"], at["step"].values
+    rates = -slopes(fall, steps)
+    straight = explained(fall, steps)
+    theorem = float(at["rate"].max())
+    fit = (
+        f"of a straight line through log loss against all {len(steps)} recorded "
+        f"steps, 0 to {int(steps[-1])}, at width {int(at['width'].max())}"
+    )
+    return [
+        claim_of_every(
+            f"decay[kappa={kappa:g}]",
+            f"κ = {kappa:g}: the training loss decays at a rate above zero, as fitted.",
+            {"": rates},
+            detail=f"Slope {fit}, per step: {told(rates)}; Theorem 11 has "
+            f"{theorem:.2g} with the limit's smallest eigenvalue. R² = "
+            f"{told(straight)}.",
+            scope=scope,
+        ),
+        claim_of_every(
+            f"log-linear[kappa={kappa:g}]",
+            f"κ = {kappa:g}: the decay is that of one exponential: R² is at least "
+            f"{_STRAIGHT}.",
+            {"": straight - _STRAIGHT},
+            detail=f"R² less {_STRAIGHT}, {fit}; R² = {told(straight)}. Where it is "
+            "less, the loss falls fast at first and ever more slowly, one eigenvalue "
+            "after the other.",
             scope=scope,
         ),
     ]

@@ -16,12 +16,14 @@ from widelimit.kernels import network_spectrum
 from widelimit.networks import kim2023_network
 from widelimit.prediction import Prediction, robust_flow
 from widelimit.studies.kim2023_tables import drawn_rows, network_of, prepared
+from widelimit.studies.memory import check_device_memory
 from widelimit.training import JacobianPenalty, Linearised, train
 
 if TYPE_CHECKING:
     import xarray as xr
 
 ROBUST_LIMIT_TRIAL = "widelimit.studies.robust_limit_trial:train_beside_the_limit"
+GRAM_COPIES = 5  # of a Gram matrix that are alive while it is decomposed
 
 
 def train_beside_the_limit(
@@ -197,12 +199,46 @@ def check_robust_limit(settings: Any) -> None:
 
     Raises:
         FileNotFoundError: If the files of the table are not on this machine.
-        ValueError: If it has fewer rows than are wanted for training and test.
+        ValueError: If it has fewer rows than are wanted for training and test, or the
+            Gram matrix or the largest network's seeds do not fit into memory.
     """
-    rows = len(prepared(settings.table, settings.activation).x)
+    x = prepared(settings.table, settings.activation).x
+    rows = len(x)
     if settings.rows + settings.test_rows > rows:
         raise ValueError(
             f"`check_robust_limit` needs `rows` + `test_rows` of at most {rows}, the "
             f"rows of '{settings.table}'. Got {settings.rows} + {settings.test_rows}. "
             "Choose fewer."
         )
+    size = settings.rows * (x.shape[1] + 1)
+    check_device_memory(
+        "check_robust_limit",
+        8.0 * GRAM_COPIES * size**2,
+        f"the Gram matrix of {size} rows, of values and gradients",
+        "Choose fewer `rows`.",
+    )
+    width, seeds = max(settings.widths), settings.seeds
+    config = {**settings.model_dump(mode="json"), "width": width}
+    check_device_memory(
+        "check_robust_limit",
+        seeds * seed_bytes(config, x.shape[1]),
+        f"training {seeds} networks of width {width} and depth {settings.depth}",
+        "Choose smaller `widths`, fewer `rows` or fewer `seeds`.",
+    )
+
+
+def seed_bytes(config: Mapping[str, Any], features: int) -> int:
+    """About what training one seed takes, in double precision.
+
+    Args:
+        config: Settings of the study, with one `width`.
+        features: Number of features.
+
+    Returns:
+        Bytes for six copies of the weights (the tangent's parameters are two of them),
+        and what a step keeps of every layer for values and gradients.
+    """
+    depth, width = config["depth"], config["width"]
+    weights = width * (features + 1) + (depth - 1) * width**2
+    rows = max(config["rows"], config["test_rows"])
+    return 8 * (6 * weights + 12 * rows * width * depth)

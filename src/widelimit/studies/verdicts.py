@@ -183,6 +183,30 @@ def slopes(values: np.ndarray, positions: Sequence[float] | np.ndarray) -> np.nd
     return rows @ x / np.sum(x**2)
 
 
+def explained(
+    values: np.ndarray, positions: Sequence[float] | np.ndarray
+) -> np.ndarray:
+    r"""$R^2$ of the least-squares line through every row of `values`.
+
+    Args:
+        values: One row per seed, one column per position.
+        positions: Where the columns stand.
+
+    Returns:
+        The share of the variance that the line explains, from 0 to 1; NaN for a row
+        that is constant or has a value that is not finite, and with fewer than three
+        positions.
+    """
+    rows, x = np.asarray(values, dtype=float), np.asarray(positions, dtype=float)
+    if len(x) < 3:
+        return np.full(len(rows), math.nan)
+    rows = np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, math.nan)
+    x, rows = x - x.mean(), rows - rows.mean(axis=1, keepdims=True)
+    whole = np.sum(rows**2, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (rows @ x) ** 2 / (whole * np.sum(x**2))
+
+
 def rises_then_falls(values: np.ndarray) -> tuple[Interval, bool | None, int | None]:
     """Judges that curves rise to a peak inside the range and fall after it.
 

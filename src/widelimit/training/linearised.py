@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit.description import Description
+from widelimit.kernels.empirical_checks import check_network
 from widelimit.layers import AbstractLayer, Params
 
 
@@ -33,6 +34,9 @@ class Linearised(Description):
     Args:
         network: The network.
 
+    Raises:
+        ValueError: If it is not the description of a network.
+
     Example:
         >>> from widelimit.networks import mlp
         >>> network = mlp(depth=1, width=8)
@@ -44,6 +48,9 @@ class Linearised(Description):
     """
 
     network: AbstractLayer
+
+    def __post_init__(self) -> None:
+        check_network("Linearised", self.network)
 
     def start(self, params: Params) -> LinearisedParams:
         r"""The parameters before training.
@@ -67,9 +74,23 @@ class Linearised(Description):
 
         Returns:
             Outputs, one per row.
+
+        Raises:
+            ValueError: If the parameters are not those of a linearised network.
         """
+        if not (isinstance(params, dict) and params.keys() == {"start", "moved"}):
+            raise ValueError(
+                "`Linearised` needs parameters with `start` and `moved`. Got "
+                f"{_kind(params)}. Take what its `start` makes of the network's."
+            )
         fixed = jax.lax.stop_gradient(params["start"])
         values, change = jax.jvp(
             lambda p: self.network.apply(p, x), (fixed,), (params["moved"],)
         )
         return values + change
+
+
+def _kind(params: object) -> str:
+    if isinstance(params, dict):
+        return f"a dictionary with {', '.join(map(repr, params)) or 'nothing'}"
+    return f"a {type(params).__name__}"

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike
 
-from widelimit._checks import check_finite, check_rows
+from widelimit._checks import check_finite, check_rows, finite_inputs
 from widelimit.activations import AbstractActivation
 from widelimit.bounds.base import Assumption
 from widelimit.description import Description
 from widelimit.kernels import Verdict, network_spectrum
+from widelimit.kernels.empirical_checks import check_network
 from widelimit.layers import AbstractLayer
 
 _ORDERS = ("phi", "phi'", "phi''")
@@ -28,7 +29,15 @@ def assumption1(activation: AbstractActivation) -> tuple[Assumption, ...]:
     Returns:
         That $\phi$, $\phi'$ and $\phi''$ are Lipschitz continuous, with the constants
         $M_1, M_2, M_3$, and that $E\,\phi(z)^2 = 1$ under $N(0, 1)$.
+
+    Raises:
+        ValueError: If it is no activation.
     """
+    if not isinstance(activation, AbstractActivation):
+        raise ValueError(
+            "`assumption1` needs an activation. Got `activation="
+            f"{activation!r}`. Give one such as `GELU().normalized()`."
+        )
     constants = activation.lipschitz_constants
     statement = "phi, phi' and phi'' are Lipschitz continuous (Assumption 1)"
     told = ", ".join(
@@ -69,9 +78,8 @@ def assumption2(x: ArrayLike, y: ArrayLike | None = None) -> tuple[Assumption, .
         ValueError: If the inputs are not rows of finite numbers, or the targets are not
             finite or not one for each.
     """
-    rows = np.asarray(x, dtype=float)
+    rows = finite_inputs("assumption2", "x", x, "float64")
     check_rows("assumption2", "x", rows)
-    check_finite("assumption2", "x", rows)
     norms = np.linalg.norm(rows, axis=1)
     found = [
         Assumption.checked(
@@ -81,7 +89,7 @@ def assumption2(x: ArrayLike, y: ArrayLike | None = None) -> tuple[Assumption, .
         )
     ]
     if y is not None:
-        targets = np.asarray(y, dtype=float)
+        targets = _numbers(y)
         check_finite("assumption2", "y", targets)
         if len(targets) != len(rows):
             raise ValueError(
@@ -111,8 +119,10 @@ def assumption8(network: AbstractLayer, x: ArrayLike, **options: Any) -> Assumpt
         The assumption: checked, or unresolved where double precision cannot tell.
 
     Raises:
-        ValueError: If the network has no Jacobian NTK, or the inputs do not fit it.
+        ValueError: If it is no network or has no Jacobian NTK, or the inputs do not
+            fit it.
     """
+    check_network("assumption8", network)
     found = network_spectrum(network, x, kernel="jacobian-ntk", **options)
     statement = (
         "the Gram matrix of the Jacobian NTK is positive definite (Assumption 8)"
@@ -138,7 +148,7 @@ def assumptions(
         leave no Jacobian NTK.
 
     Raises:
-        ValueError: If the inputs do not fit the network.
+        ValueError: If it is no network, or the inputs do not fit it.
 
     Example:
         >>> from widelimit.datasets import sphere_lattice
@@ -147,6 +157,7 @@ def assumptions(
         >>> [a.holds for a in found]
         [True, True, True, True]
     """
+    check_network("assumptions", network)
     kinds = dict.fromkeys(_activations(network))
     first = [part for phi in kinds for part in assumption1(phi)]
     second = assumption2(x, y)
@@ -159,6 +170,20 @@ def assumptions(
             "the NTK of a network with kinks has no mixed derivative at x = x'",
         )
     return (*first, *second, last)
+
+
+def _numbers(y: Any) -> np.ndarray:
+    """The targets as an array of numbers."""
+    try:
+        found = np.asarray(y)
+    except ValueError:  # rows of several lengths
+        found = np.asarray(None)
+    if found.dtype.kind not in "fiub" or found.ndim == 0:
+        raise ValueError(
+            "`assumption2` needs targets that are real numbers, one or one row for "
+            f"each input. Got `y={y!r}`."
+        )
+    return found.astype(float)
 
 
 def _activations(value: Any) -> list[AbstractActivation]:

@@ -1,0 +1,113 @@
+"""What attacks are called with: inputs, targets, radii, the model."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from widelimit._checks import check_memory, check_positive, finite_inputs
+from widelimit.attacks.base import AbstractAttack, check_radius
+from widelimit.layers import Params
+
+Apply = Callable[[Params, Float[Array, "n *s"]], Float[Array, "n o"]]
+
+
+def rows_of(caller: str, x: ArrayLike) -> Float[np.ndarray, "n *s"]:
+    """The inputs in their own floating type, or the default one."""
+    dtype = np.result_type(float) if not hasattr(x, "dtype") else np.asarray(x).dtype
+    dtype = jax.dtypes.canonicalize_dtype(dtype if dtype.kind == "f" else float)
+    return finite_inputs(caller, "x", x, str(dtype))
+
+
+def labels_or_numbers(
+    caller: str, targets: Any, rows: int, tolerance: float | None
+) -> Float[np.ndarray, "n o"]:
+    """The targets: labels, or with a `tolerance` any numbers."""
+    goals = finite_inputs(caller, "targets", targets, "float64")
+    if goals.ndim != 2 or len(goals) != rows:
+        raise ValueError(
+            f"`{caller}` needs one row of targets for each of the {rows} inputs. Got "
+            f"`targets.shape={goals.shape}`. Give a column of +1 and -1, or one-hot "
+            "rows."
+        )
+    if tolerance is not None:
+        check_positive(caller, "tolerance", tolerance)
+        return goals
+    if goals.shape[1] == 1:
+        labels = np.isin(goals, (-1, 1)).all()
+    else:
+        labels = np.isin(goals, (0, 1)).all() and (goals.sum(axis=1) == 1).all()
+    if not labels:
+        raise ValueError(
+            f"`{caller}` needs labels: +1 and -1 in one column, or one-hot rows. Got "
+            "`targets` with other numbers. For regression, `attack` takes a "
+            "`tolerance` from where on a prediction is wrong."
+        )
+    return goals
+
+
+def check_box(caller: str, method: AbstractAttack, x: np.ndarray) -> None:
+    """Raise unless all inputs are inside the attack's box."""
+    low = -math.inf if method.low is None else method.low
+    high = math.inf if method.high is None else method.high
+    out = (x < low) | (x > high)
+    if out.any():
+        raise ValueError(
+            f"`{caller}` needs inputs inside the attack's box from {low} to {high}. "
+            f"Got {x[out][0]} ({out.sum()} such entries). Scale the inputs, or choose "
+            "`low` and `high`."
+        )
+
+
+def radius_per_row(
+    caller: str, method: AbstractAttack, rows: int, dtype: Any
+) -> AbstractAttack:
+    """The same attack with arrays for numbers, its radius as one per row."""
+    check_radius(caller, method.radius)
+    radii = np.asarray(method.radius, dtype)
+    if radii.shape not in {(), (rows,)}:
+        raise ValueError(
+            f"`{caller}` needs one radius, or one for each of the {rows} inputs. Got "
+            f"`radius` of shape {radii.shape}."
+        )
+    method = jax.tree.map(
+        lambda a: jnp.asarray(a, dtype) if eqx.is_inexact_array_like(a) else a, method
+    )
+    radii = jnp.broadcast_to(jnp.asarray(radii), (rows,))
+    return eqx.tree_at(lambda m: m.radius, method, radii)
+
+
+def of_rows(method: AbstractAttack, rows: Int[np.ndarray, " b"]) -> AbstractAttack:
+    """The attack on some of the rows, where it has one number for each."""
+    return jax.tree.map(lambda a: a[rows] if np.ndim(a) else a, method)
+
+
+def check_outputs(
+    caller: str, apply: Apply, params: Any, x: np.ndarray, targets: np.ndarray
+) -> None:
+    """Raise unless a batch fits into memory, and outputs and targets each other."""
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    arrays = jax.tree.map(jnp.asarray, params)
+    traced = jax.make_jaxpr(apply)(arrays, shape)
+    needed = 2.0 * sum(
+        math.prod(v.aval.shape) * v.aval.dtype.itemsize
+        for equation in traced.jaxpr.eqns
+        for v in equation.outvars
+    )
+    check_memory(
+        caller,
+        needed,
+        f"what {len(x)} inputs leave in every layer",
+        "Choose a smaller `batch_size`.",
+    )
+    outputs = jax.eval_shape(apply, arrays, shape)
+    if outputs.shape != (len(x), targets.shape[1]):
+        raise ValueError(
+            f"`{caller}` needs as many outputs as targets. Got outputs of shape "
+            f"{outputs.shape[1:]} and targets of shape {targets.shape[1:]} per row."
+        )
