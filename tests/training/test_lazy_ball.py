@@ -54,6 +54,17 @@ def test_the_distance_is_that_of_the_unit_that_moved_most(params, getkey):
     assert LazyBall(params, 1.01 * float(found)).contains(now)
 
 
+def test_wide_networks_are_summed_row_after_row(getkey):
+    params = ({"weight": jax.random.normal(getkey(), (260, 4200))},)
+    now = moved(params, getkey, 0.3)
+    gaps = np.asarray(now[0]["weight"] - params[0]["weight"])
+    expected = np.linalg.norm(gaps, axis=0)
+    found = LazyBall(params, 1.0).distance(now)
+    np.testing.assert_allclose(found, expected.max(), rtol=1e-12)
+    kept = LazyBall(params, float(np.median(expected))).project(now)
+    assert largest(kept, params) <= np.median(expected)
+
+
 @pytest.mark.parametrize("radius", [0.5, 1e-4, 1e-7])
 def test_projections_are_inside_to_the_last_bit(params, radius, getkey):
     params = jax.tree.map(lambda a: a.astype(jnp.float32), params)

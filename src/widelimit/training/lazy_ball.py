@@ -16,6 +16,8 @@ from widelimit._checks import check_count, check_finite, check_positive
 from widelimit.balls import shrunk
 from widelimit.layers import Params
 
+MANY = 2**20  # entries of a matrix that is summed row after row
+
 
 class LazyBall(eqx.Module):
     r"""Networks all of whose units are near where they started.
@@ -50,9 +52,11 @@ class LazyBall(eqx.Module):
         Raises:
             ValueError: If shapes differ from those at initialisation.
         """
-        groups = _units(params, self.centre)
-        moved = [tuple(p - c for p, c in zip(*pair, strict=True)) for pair in groups]
-        return jnp.max(jnp.stack([jnp.max(_norms(arrays)) for arrays in moved]))
+        largest = [
+            jnp.max(functools.reduce(jnp.add, map(_squares, *pair)))
+            for pair in _units(params, self.centre)
+        ]
+        return jnp.sqrt(jnp.max(jnp.stack(largest)))
 
     def contains(self, params: Params) -> Bool[Array, ""]:
         """Whether the network is in the ball.
@@ -256,8 +260,7 @@ def _projected(params: Params, centre: Params, radius: Any, before: Any) -> Any:
 def _norms(arrays: tuple[Array, ...]) -> Float[Array, " m"]:
     """Norms of vectors whose entries are spread over arrays, all but the last axis.
 
-    In one pass over the weights: where squares overflow a unit is outside, and where
-    they vanish it is inside.
+    Where squares overflow a unit is outside, and where they vanish it is inside.
 
     Args:
         arrays: Arrays whose last axes count the same vectors.
@@ -265,8 +268,34 @@ def _norms(arrays: tuple[Array, ...]) -> Float[Array, " m"]:
     Returns:
         One norm per vector.
     """
-    squares = [jnp.sum(jnp.square(a), axis=tuple(range(a.ndim - 1))) for a in arrays]
-    return jnp.sqrt(functools.reduce(jnp.add, squares))
+    return jnp.sqrt(functools.reduce(jnp.add, map(_squares, arrays)))
+
+
+def _squares(array: Array, centre: Array | None = None) -> Float[Array, " m"]:
+    """Sums of squares over all axes but the last, less a centre's entries if given.
+
+    Row after row where there are many: on a CPU a sum over the first axis of a large
+    matrix takes ten times longer.
+
+    Args:
+        array: The array.
+        centre: Another of its shape.
+
+    Returns:
+        One sum for every entry of the last axis.
+    """
+    rows = tuple(
+        jnp.reshape(a, (-1, a.shape[-1])) for a in (array, centre) if a is not None
+    )
+
+    def square(*entries: Array) -> Array:
+        return jnp.square(entries[0] - entries[1] if len(entries) > 1 else entries[0])
+
+    if array.size < MANY:
+        return jnp.sum(square(*rows), axis=0)
+    start = jnp.zeros_like(array, shape=array.shape[-1:])
+    total, _ = jax.lax.scan(lambda t, row: (t + square(*row), None), start, rows)
+    return total
 
 
 def _units(params: Params, centre: Params) -> list[tuple[tuple[Array, ...], ...]]:
