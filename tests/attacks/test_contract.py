@@ -204,9 +204,11 @@ BAD = {
     "one of 'normalized', 'raw'": (PGD, {"rule": "fast"}),
     "`step_size > 0`": (PGD, {"step_size": 0.0}),
     "`step > 0`": (GradientStep, {"step": -1.0}),
+    "`step > 0`, one number or one": (GradientStep, {"step": np.array([1.0, 0.0])}),
     "low < high": (PGD, {"low": 1.0, "high": 0.0}),
     "inside the attack's box": (PGD, {"low": 0.5}),
-    "one radius, or one for each of the 9": (PGD, {"radius": np.ones(4)}),
+    "one `radius`, or one for each of the 9": (PGD, {"radius": np.ones(4)}),
+    "one `step_size`, or one for each of the 9": (PGD, {"step_size": np.ones(4)}),
 }
 
 

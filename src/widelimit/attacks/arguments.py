@@ -69,12 +69,13 @@ def radius_per_row(
 ) -> AbstractAttack:
     """The same attack with arrays for numbers, its radius as one per row."""
     check_radius(caller, method.radius)
+    for name, value in vars(method).items():
+        if eqx.is_array_like(value) and np.shape(value) not in {(), (rows,)}:
+            raise ValueError(
+                f"`{caller}` needs one `{name}`, or one for each of the {rows} inputs. "
+                f"Got `{name}` of shape {np.shape(value)}."
+            )
     radii = np.asarray(method.radius, dtype)
-    if radii.shape not in {(), (rows,)}:
-        raise ValueError(
-            f"`{caller}` needs one radius, or one for each of the {rows} inputs. Got "
-            f"`radius` of shape {radii.shape}."
-        )
     method = jax.tree.map(
         lambda a: jnp.asarray(a, dtype) if eqx.is_inexact_array_like(a) else a, method
     )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from widelimit._checks import check_at_least, check_number, check_one_of
+from widelimit._checks import check_at_least, check_number, check_one_of, check_positive
 from widelimit.balls import NORMS, Norm, inside
 
 Value = Callable[[Float[Array, "n *s"]], Float[Array, " n"]]
@@ -139,4 +139,25 @@ def check_radius(caller: str, radius: Any) -> None:
         raise ValueError(
             f"`{caller}` needs a finite `radius >= 0`, one number or one per input. "
             f"Got `radius={radius}`."
+        )
+
+
+def check_step(caller: str, name: str, step: Any) -> None:
+    """Raise unless every size of a step is finite and positive.
+
+    Args:
+        caller: Function to name.
+        name: Of the setting.
+        step: One number, or a vector.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    values = np.asarray(step)
+    if values.ndim == 0:
+        check_positive(caller, name, step)
+    elif values.ndim > 1 or not np.all(np.isfinite(values) & (values > 0)):
+        raise ValueError(
+            f"`{caller}` needs a finite `{name} > 0`, one number or one per input. Got "
+            f"`{name}={step}`."
         )

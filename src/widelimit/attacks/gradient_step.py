@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from widelimit._checks import check_one_of, check_positive
-from widelimit.attacks.base import AbstractAttack, Found, Value
+from widelimit._checks import check_one_of
+from widelimit.attacks.base import AbstractAttack, Found, Value, check_step
 from widelimit.attacks.steps import RULES, Rule, losses_and_gradients, steepest
 from widelimit.balls import Norm, Numbers, per_row
 
@@ -44,7 +44,7 @@ class GradientStep(AbstractAttack):
 
     def check(self, caller: str) -> None:
         super().check(caller)
-        check_positive(caller, "step", self.step)
+        check_step(caller, "step", self.step)
         check_one_of(caller, "rule", self.rule, RULES)
 
 

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit._checks import check_count, check_one_of, check_positive
-from widelimit.attacks.base import AbstractAttack, Found, Value
+from widelimit._checks import check_count, check_one_of
+from widelimit.attacks.base import AbstractAttack, Found, Value, check_step
 from widelimit.attacks.steps import RULES, Rule, losses_and_gradients, steepest
 from widelimit.balls import Norm, Numbers, nearest, per_row
 
@@ -114,8 +114,8 @@ class PGD(AbstractAttack):
         check_count(caller, "steps", self.steps, 1)
         check_count(caller, "restarts", self.restarts, 1)
         check_one_of(caller, "rule", self.rule, RULES)
-        if self.step_size is not None and jnp.ndim(self.step_size) == 0:
-            check_positive(caller, "step_size", self.step_size)
+        if self.step_size is not None:
+            check_step(caller, "step_size", self.step_size)
 
 
 def _better(
