@@ -111,6 +111,6 @@ def _axis(channel: Any, field: str, title: str, positions: Any, *, log: bool) ->
         field,
         title=title,
         scale=alt.Scale(**scale, domain=[whole[0], whole[-1]], nice=False),
-        axis=alt.Axis(values=[float(p) for p in positions[::step]], format=".6~g",
+        axis=alt.Axis(values=[float(p) for p in positions[::step]], format=".3~g",
                       grid=False),
     )  # fmt: skip

@@ -20,7 +20,7 @@ def histogram_chart(panel: Histogram) -> Any:
     """
     series = list(dict.fromkeys(name for name, _ in panel.bars))
     x = alt.X("x:Q", title=panel.x_title, scale=alt.Scale(zero=False, nice=False))
-    axis = alt.Axis(tickCount=5)
+    axis = alt.Axis(tickCount=5, format=".3~g")
     scale = alt.Scale(zero=True)
     color = alt.Color(
         "series:N",
@@ -49,7 +49,12 @@ def histogram_chart(panel: Histogram) -> Any:
     curve = (
         base.transform_filter("datum.kind == 'theory'")
         .mark_line(color="#222", strokeWidth=1.8, strokeDash=[5, 4])
-        .encode(x=x, y="y:Q", detail="series:N", tooltip=["series:N"])
+        .encode(
+            x=x,
+            y=alt.Y("y:Q", title=panel.y_title, axis=axis, scale=scale),
+            detail="series:N",
+            tooltip=["series:N"],
+        )
     )
     return alt.layer(bars, curve).properties(
         title=panel.title, width="container", height=260
