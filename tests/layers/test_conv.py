@@ -155,7 +155,7 @@ def test_a_description_goes_to_json_and_back():
         ({"strides": (1, 1)}, r"one stride for each axis.*Got `strides=\(1, 1\)`"),
         (
             {"padding": "same"},
-            "one of 'zero', 'circular', 'valid'. Got `padding='same'",
+            "one of 'zero', 'centered', 'circular', 'valid'. Got `padding='same'",
         ),
     ],
     ids=repr,

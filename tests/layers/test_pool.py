@@ -73,7 +73,7 @@ def test_a_description_goes_to_json_and_back():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"reduction": "max"}, "one of 'average', 'sum'. Got `reduction='max'"),
+        ({"reduction": "median"}, "one of 'average', 'sum', 'max'. Got `reduction='median'"),
         ({"window": (0,)}, r"`min\(window\) >= 1`"),
         ({"window": (2,), "strides": (0,)}, r"`min\(strides\) >= 1`"),
         ({"window": (2,), "strides": (1, 1)}, r"one stride for each axis"),
