@@ -228,6 +228,16 @@ def test_bad_data(x, getkey):
         attack(method, apply, params, x, 2 * targets)
     with pytest.raises(ValueError, match="one row of targets for each of the 9"):
         attack(method, apply, params, x, targets[:4])
+    with pytest.raises(ValueError, match="y\\[:, None\\]"):
+        attack(method, apply, params, x, targets[:, 0])
+    other = wang2022_network(width=3).init(getkey(), (D,))
+    with pytest.raises(ValueError, match="`attack` needs"):
+        attack(method, apply, cast(other)[:1], x, targets)
+    for wrong in ((None, apply), (PGD, apply), (method, None)):
+        with unchecked(), pytest.raises(ValueError, match="`attack` needs"):
+            attack(*wrong, params, x, targets)
+    with unchecked(), pytest.raises(ValueError, match="random key"):
+        attack(method, apply, params, x, targets, key=3)
     with pytest.raises(ValueError, match="as many outputs as targets"):
         attack(method, apply, params, x, jnp.eye(9)[:, :3] + jnp.eye(9)[:, 3:6]
                + jnp.eye(9)[:, 6:])  # fmt: skip

@@ -123,11 +123,19 @@ def test_a_saturated_loss_hides_what_the_margin_shows(data):
     assert not seen.vanishing_gradient.any() and seen.robust_accuracy.value == 0
 
 
-def test_losses_that_are_not_finite_are_never_chosen():
+@pytest.mark.parametrize("value", [jnp.nan, -jnp.inf])
+def test_losses_that_are_not_finite(value):
+    """NaN is never chosen, and told; an infinite loss is a success."""
     x, y = jnp.full((3, 2), 0.5), jnp.ones((3, 1))
 
     def pole(_, points):
-        return jnp.where(points[:, :1] < 0.3, -jnp.inf, points[:, :1])
+        return jnp.where(points[:, :1] < 0.3, value, points[:, :1])
 
     found = attack(PGD(0.4, steps=40), pole, (), x, y)
-    assert np.isfinite(found.loss_after).all() and (found.loss_after > -0.4).all()
+    if np.isnan(value):
+        assert np.isfinite(found.loss_after).all() and (found.loss_after > -0.4).all()
+        assert found.undefined.all() and not found.success.any()
+        assert any("was NaN" in text for text in found.warnings)
+    else:
+        assert (found.loss_after == np.inf).all() and found.success.all()
+        assert not found.undefined.any()

@@ -81,6 +81,7 @@ def network():
     return Sequential((Residual(block, shortcut), Pool(), Dense(3)))
 
 
+@pytest.mark.slow
 def test_networks_hand_on_statistics_and_gradients_leave_them(network, getkey):
     x, params = jax.random.normal(getkey(), (5, *SHAPE)), network.init(getkey(), SHAPE)
     assert network.batched and not Sequential((Pool(), Dense(3))).batched

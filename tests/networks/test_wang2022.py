@@ -25,6 +25,7 @@ def test_it_is_the_function_of_the_paper(depth, getkey):
     np.testing.assert_allclose(found, h @ signs / np.sqrt(M), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 4])
 def test_its_outputs_have_half_the_mean_square_of_the_input(depth, getkey):
     """Over 2000 networks of width 64, to five standard errors."""

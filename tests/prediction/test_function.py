@@ -32,7 +32,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+FAST, *REST = CASES
+
+
+@pytest.mark.parametrize(
+    "case", [FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)]
+)
 def test_values_and_gradients_are_those_of_the_predictor(case, points, getkey):
     network, kind, rows, outputs = CASES[case]
     x, new = points
@@ -53,6 +58,7 @@ def test_values_and_gradients_are_those_of_the_predictor(case, points, getkey):
     )
 
 
+@pytest.mark.slow
 def test_it_can_be_attacked(points):
     x, new = points
     y = np.sign(x[:, 0])

@@ -174,6 +174,7 @@ def first_flip(f, x, gradient, far):
     return t[changed[0]] if len(changed) else math.inf
 
 
+@pytest.mark.slow
 def test_the_trial_against_a_walk_along_the_gradient(monkeypatch):
     runs, real = [], flip_trial.train_lazily
 

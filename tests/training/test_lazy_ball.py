@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from oracles import unchecked
 from widelimit.activations import ReLU
 from widelimit.layers import Activation, Dense, Sequential
 from widelimit.networks import wang2022_network
@@ -140,6 +141,8 @@ def test_the_cone_holds_every_multiple_of_the_ball(getkey):
     away = (moved(params[0], getkey, 1.0), *params[1:])
     assert not cone(ball, away).contains
     assert cone(ball, params) == (1.0, 0.0, True)
+    turned = cone(ball, ({"weight": -params[0]["weight"]}, *params[1:]))
+    assert turned.scale == 0 and not turned.contains
 
 
 def test_the_radius_of_the_paper():
@@ -150,8 +153,11 @@ def test_the_radius_of_the_paper():
 
 
 def test_bad_input_is_refused(params):
-    with pytest.raises(ValueError, match="finite `radius > 0`"):
-        LazyBall(params, -1.0)
+    for wrong in (-1.0, np.float32(0), jnp.asarray(jnp.nan), jnp.inf, "a", None):
+        with unchecked(), pytest.raises(ValueError, match="`radius"):
+            LazyBall(params, wrong)
+        with unchecked(), pytest.raises(ValueError, match="`radius"):
+            lazy_projection(wrong)
     with pytest.raises(ValueError, match="finite `radius > 0`"):
         lazy_projection(0.0)
     with pytest.raises(ValueError, match="of one network, of the shapes at its start"):

@@ -128,6 +128,7 @@ def test_adversarial_training_is_algorithm_1(seeds, data):
         assert ball.contains(pick(trained.params, seed))
 
 
+@pytest.mark.slow
 def test_training_ends_when_the_robust_accuracy_no_longer_rises(seeds, data):
     options = {"adversary": PGD(0.02, steps=2), "epochs": 25}
     free = run(seeds, data, **options)
@@ -173,11 +174,12 @@ def test_a_seed_whose_loss_overflows_keeps_where_it_was_finite(getkey):
 BAD = {
     "finite `lazy_radius > 0`": {"lazy_radius": 0.0},
     "loss with a lower end": {"loss": "margin"},
-    "an attack as `adversary`": {"adversary": 0.1},
+    "an attack as its method or `adversary`": {"adversary": 0.1},
     "an `adversary` when it is given `patience`": {"patience": 1},
     "patience >= 1": {"patience": 0, "adversary": PGD(0.1)},
     "finite `radius >= 0`": {"adversary": PGD(float("inf"))},
-    "one radius, or one for each of the 12": {"adversary": PGD(np.ones(3))},
+    "one `radius`, or one for each of the 12": {"adversary": PGD(np.ones(3))},
+    "inside the attack's box": {"adversary": PGD(0.1, low=0.0)},
     "either an `adversary` or a `jacobian_penalty`": {
         "adversary": PGD(0.1),
         "jacobian_penalty": JacobianPenalty(0.1),
@@ -194,6 +196,16 @@ def test_bad_arguments_are_named(message, seeds, data):
         seeds = jax.vmap(lambda k: change["net"].init(k, (D,)))(keys), keys
     with unchecked(), pytest.raises(ValueError, match=message):
         run(seeds, data, **change)
+
+
+def test_labels_must_be_two_classes(seeds, data):
+    x, y = data
+    with pytest.raises(ValueError, match="targets \\+1 and -1"):
+        run(seeds, (x, (y + 1) / 2))
+    with pytest.raises(ValueError, match="labels: \\+1 and -1"):
+        run(seeds, (x, 3 * y), loss="squared", adversary=PGD(0.1))
+    with unchecked(), pytest.raises(ValueError, match="needs an array as `x`"):
+        run(seeds, (x.tolist(), y))
 
 
 def test_parameters_of_another_network_are_refused(seeds, data):

@@ -12,15 +12,18 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from widelimit._checks import check_memory, check_positive, finite_inputs
 from widelimit.attacks.base import AbstractAttack, check_radius
-from widelimit.layers import Params
+from widelimit.kernels.empirical_checks import check_params
+from widelimit.layers import AbstractLayer, Params
 
 Apply = Callable[[Params, Float[Array, "n *s"]], Float[Array, "n o"]]
 
 
 def rows_of(caller: str, x: ArrayLike) -> Float[np.ndarray, "n *s"]:
     """The inputs in their own floating type, or the default one."""
-    dtype = np.result_type(float) if not hasattr(x, "dtype") else np.asarray(x).dtype
-    dtype = jax.dtypes.canonicalize_dtype(dtype if dtype.kind == "f" else float)
+    given = np.asarray(x).dtype if hasattr(x, "dtype") else np.dtype(float)
+    dtype = jax.dtypes.canonicalize_dtype(given if given.kind == "f" else float)
+    if dtype.itemsize < 4:  # halves have too few digits for what is inside a ball
+        dtype = np.dtype("float32")
     return finite_inputs(caller, "x", x, str(dtype))
 
 
@@ -28,13 +31,13 @@ def labels_or_numbers(
     caller: str, targets: Any, rows: int, tolerance: float | None
 ) -> Float[np.ndarray, "n o"]:
     """The targets: labels, or with a `tolerance` any numbers."""
-    goals = finite_inputs(caller, "targets", targets, "float64")
-    if goals.ndim != 2 or len(goals) != rows:
+    if np.ndim(targets) != 2 or len(np.asarray(targets)) != rows:
         raise ValueError(
             f"`{caller}` needs one row of targets for each of the {rows} inputs. Got "
-            f"`targets.shape={goals.shape}`. Give a column of +1 and -1, or one-hot "
-            "rows."
+            f"`targets.shape={np.shape(targets)}`. Give a column of +1 and -1 (such as "
+            "`y[:, None]`), or one-hot rows."
         )
+    goals = finite_inputs(caller, "targets", targets, "float64")
     if tolerance is not None:
         check_positive(caller, "tolerance", tolerance)
         return goals
@@ -51,6 +54,54 @@ def labels_or_numbers(
     return goals
 
 
+def check_attack(caller: str, method: Any, x: np.ndarray) -> None:
+    """Raise unless this is an attack whose settings suit the inputs.
+
+    Args:
+        caller: Function to name.
+        method: The attack.
+        x: Inputs, one per row.
+
+    Raises:
+        ValueError: If it is none, a setting is out of range or of another length than
+            the inputs, or an input is outside of its box.
+    """
+    if not isinstance(method, AbstractAttack):
+        raise ValueError(
+            f"`{caller}` needs an attack as its method or `adversary`. Got {method!r}. "
+            "Write `attacks.PGD(0.1)`."
+        )
+    method.check(caller)
+    check_radius(caller, method.radius)
+    for name, value in vars(method).items():
+        if eqx.is_array_like(value) and np.shape(value) not in {(), (len(x),)}:
+            raise ValueError(
+                f"`{caller}` needs one `{name}`, or one for each of the {len(x)} "
+                f"inputs. Got `{name}` of shape {np.shape(value)}."
+            )
+    check_box(caller, method, x)
+
+
+def check_model(caller: str, apply: Any, params: Any, x: np.ndarray) -> None:
+    """Raise unless a model can be called, and a network's parameters are its own.
+
+    Args:
+        caller: Function to name.
+        apply: The model.
+        params: Its parameters.
+        x: Inputs, one per row.
+
+    Raises:
+        ValueError: If not.
+    """
+    if not callable(apply):
+        raise ValueError(
+            f"`{caller}` needs a model, such as a network. Got `apply={apply!r}`."
+        )
+    if isinstance(apply, AbstractLayer):
+        check_params(caller, apply, params, x.shape[1:])
+
+
 def check_box(caller: str, method: AbstractAttack, x: np.ndarray) -> None:
     """Raise unless all inputs are inside the attack's box."""
     low = -math.inf if method.low is None else method.low
@@ -64,17 +115,8 @@ def check_box(caller: str, method: AbstractAttack, x: np.ndarray) -> None:
         )
 
 
-def radius_per_row(
-    caller: str, method: AbstractAttack, rows: int, dtype: Any
-) -> AbstractAttack:
+def radius_per_row(method: AbstractAttack, rows: int, dtype: Any) -> AbstractAttack:
     """The same attack with arrays for numbers, its radius as one per row."""
-    check_radius(caller, method.radius)
-    for name, value in vars(method).items():
-        if eqx.is_array_like(value) and np.shape(value) not in {(), (rows,)}:
-            raise ValueError(
-                f"`{caller}` needs one `{name}`, or one for each of the {rows} inputs. "
-                f"Got `{name}` of shape {np.shape(value)}."
-            )
     radii = np.asarray(method.radius, dtype)
     method = jax.tree.map(
         lambda a: jnp.asarray(a, dtype) if eqx.is_inexact_array_like(a) else a, method
@@ -110,5 +152,6 @@ def check_outputs(
     if outputs.shape != (len(x), targets.shape[1]):
         raise ValueError(
             f"`{caller}` needs as many outputs as targets. Got outputs of shape "
-            f"{outputs.shape[1:]} and targets of shape {targets.shape[1:]} per row."
+            f"{outputs.shape[1:]} and targets of shape {targets.shape[1:]} per row. "
+            "Outputs are a matrix with one column per column of `targets`."
         )

@@ -23,10 +23,12 @@ class Found(eqx.Module):
         points: The best points, one per input, possibly outside ball or box by rounding
             errors.
         rising: Whether the loss was still rising when the search ended.
+        undefined: Whether the loss was NaN somewhere on the way; `None` if not watched.
     """
 
     points: Float[Array, "n *s"]
     rising: Bool[Array, " n"]
+    undefined: Bool[Array, " n"] | None = None
 
 
 class AbstractAttack(eqx.Module):
@@ -79,11 +81,14 @@ class AbstractAttack(eqx.Module):
             The points and whether more steps may help.
         """
         found = self.search(value, x, keys)
+        undefined = found.undefined
+        if undefined is None:
+            undefined = jnp.isnan(value(found.points))
         points = inside(found.points, x, self.radius, self.norm)
         points = self.into_box(points)  # towards x, which is in the box
         better = value(points) > value(x)  # not where either is NaN
         chosen = better.reshape(-1, *(1,) * (x.ndim - 1))
-        return Found(jnp.where(chosen, points, x), found.rising)
+        return Found(jnp.where(chosen, points, x), found.rising, undefined)
 
     def into_box(self, x: Float[Array, "n *s"]) -> Float[Array, "n *s"]:
         """The nearest points of the box.

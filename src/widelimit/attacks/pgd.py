@@ -71,20 +71,21 @@ class PGD(AbstractAttack):
         def run(carry, restart):
             best, rising = carry
             start = self._start(x, keys, restart)
-            none = jnp.full(len(x), -jnp.inf, x.dtype)
             early = self.steps - max(1, round(LATE * self.steps))
-            points, before = jax.lax.fori_loop(0, early, climb, (start, (none, x)))
+            points, before = jax.lax.fori_loop(0, early, climb, (start, nothing))
             points, own = jax.lax.fori_loop(early, self.steps, climb, (points, before))
             own = _better(own, value(points), points)
             first = value(start)
             late = own[0] - before[0] > MUCH * (own[0] - first)
             rising = jnp.where(own[0] > best[0], late, rising)
-            return (_better(best, *own), rising), None
+            losses, points, undefined = own
+            best = _better(best, losses, points)
+            return ((best[0], best[1], best[2] | undefined), rising), None
 
-        none = jnp.full(len(x), -jnp.inf, x.dtype), x
-        carry = none, jnp.zeros(len(x), bool)
-        (best, rising), _ = jax.lax.scan(run, carry, jnp.arange(self.restarts))
-        return Found(best[1], rising)
+        no = jnp.zeros(len(x), bool)
+        nothing = jnp.full(len(x), -jnp.inf, x.dtype), x, no
+        (best, rising), _ = jax.lax.scan(run, (nothing, no), jnp.arange(self.restarts))
+        return Found(best[1], rising, best[2])
 
     def _start(self, x: Array, keys: Array, restart: Array) -> Array:
         """The input, or a random point of the ball."""
@@ -119,9 +120,15 @@ class PGD(AbstractAttack):
 
 
 def _better(
-    best: tuple[Array, Array], losses: Float[Array, " n"], points: Float[Array, "n *s"]
-) -> tuple[Array, Array]:
-    """The larger losses with their points; NaN is never larger."""
-    more = (losses > best[0]) & jnp.isfinite(losses)
+    best: tuple[Array, Array, Array],
+    losses: Float[Array, " n"],
+    points: Float[Array, "n *s"],
+) -> tuple[Array, Array, Array]:
+    """The larger losses with their points, and where a loss was NaN, never larger."""
+    more = losses > best[0]
     chosen = more.reshape(-1, *(1,) * (points.ndim - 1))
-    return jnp.where(more, losses, best[0]), jnp.where(chosen, points, best[1])
+    return (
+        jnp.where(more, losses, best[0]),
+        jnp.where(chosen, points, best[1]),
+        best[2] | jnp.isnan(losses),
+    )

@@ -23,6 +23,8 @@ class AttackResult(eqx.Module):
             dead.
         rising: Whether the loss still rose at the end of the search, so that more steps
             would help.
+        undefined: Whether the loss was NaN somewhere on the search's way. Such places
+            are never chosen, so that nothing is known about the model there.
     """
 
     points: Float[np.ndarray, "n *s"]
@@ -33,6 +35,7 @@ class AttackResult(eqx.Module):
     distance: Float[np.ndarray, " n"]
     vanishing_gradient: Bool[np.ndarray, " n"]
     rising: Bool[np.ndarray, " n"]
+    undefined: Bool[np.ndarray, " n"]
 
     @property
     def success(self) -> Bool[np.ndarray, " n"]:
@@ -66,6 +69,11 @@ class AttackResult(eqx.Module):
             found.append(
                 f"For {late} of {kept.sum()} inputs that stand the loss was still "
                 "rising: take more steps."
+            )
+        if lost := int(np.sum(kept & self.undefined)):
+            found.append(
+                f"For {lost} of {kept.sum()} inputs that stand the loss was NaN at "
+                "points nearby, which do not count: look at the model there."
             )
         return tuple(found)
 

@@ -12,7 +12,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Key
 from widelimit._checks import check_count, check_one_of
 from widelimit.attacks.arguments import (
     Apply,
-    check_box,
+    check_attack,
+    check_model,
     check_outputs,
     labels_or_numbers,
     of_rows,
@@ -23,6 +24,7 @@ from widelimit.attacks.base import AbstractAttack
 from widelimit.attacks.result import AttackResult
 from widelimit.attacks.steps import losses_and_gradients
 from widelimit.balls import sizes
+from widelimit.kernels.empirical_checks import check_key
 from widelimit.layers import Params
 from widelimit.losses import LOSSES, LossName, margin
 
@@ -79,18 +81,19 @@ def attack(
         (True, 1.0)
     """
     caller = "attack"
-    method.check(caller)
     rows = rows_of(caller, x)
+    check_attack(caller, method, rows)
+    check_model(caller, apply, params, rows)
     dtype = rows.dtype
     goals = labels_or_numbers(caller, targets, len(rows), tolerance).astype(dtype)
     loss = loss or ("margin" if tolerance is None else "squared")
     check_one_of(caller, "loss", loss, tuple(LOSSES))
     check_count(caller, "batch_size", batch_size, 1)
-    check_box(caller, method, rows)
     n, size = len(rows), min(batch_size, len(rows))
-    method = radius_per_row(caller, method, n, dtype)
+    method = radius_per_row(method, n, dtype)
     check_outputs(caller, apply, params, rows[:size], goals)
     key = jax.random.key(0) if key is None else key
+    check_key(caller, key)
     parts = []
     for first in range(0, n, size):
         block = np.arange(first, first + size) % n  # the last one wraps round
@@ -168,4 +171,5 @@ def _attack(
         sizes(points - x, method.norm),
         sizes(gradients, "l2") <= math.sqrt(float(jnp.finfo(x.dtype).tiny)),
         found.rising,
+        jnp.asarray(found.undefined),
     )

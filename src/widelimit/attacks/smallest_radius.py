@@ -11,7 +11,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 from widelimit._checks import check_count, check_one_of, check_positive
 from widelimit.attacks.arguments import (
     Apply,
-    check_box,
+    check_attack,
+    check_model,
     check_outputs,
     labels_or_numbers,
     of_rows,
@@ -119,11 +120,13 @@ def smallest_radius(
     """
     rows = rows_of(CALLER, x)
     n, dtype = len(rows), rows.dtype
+    check_attack(CALLER, method, rows)
     method = eqx.tree_at(
         lambda m: m.radius, method, high, is_leaf=lambda leaf: leaf is None
     )
-    method.check(CALLER)
-    method = radius_per_row(CALLER, method, n, dtype)
+    check_attack(CALLER, method, rows)
+    check_model(CALLER, apply, params, rows)
+    method = radius_per_row(method, n, dtype)
     if not np.all(np.asarray(method.radius) > 0):
         raise ValueError(f"`{CALLER}` needs `high > 0`. Got `high={high}`.")
     goals = labels_or_numbers(CALLER, targets, n, None).astype(dtype)
@@ -131,7 +134,6 @@ def smallest_radius(
     check_count(CALLER, "halvings", halvings, 0)
     check_one_of(CALLER, "loss", loss, tuple(LOSSES))
     check_count(CALLER, "batch_size", batch_size, 1)
-    check_box(CALLER, method, rows)
     size = min(batch_size, n)
     check_outputs(CALLER, apply, params, rows[:size], goals)
     key = jax.random.key(0) if key is None else key

@@ -37,8 +37,7 @@ class LazyBall(eqx.Module):
     radius: float | Float[Array, ""]
 
     def __check_init__(self) -> None:
-        if isinstance(self.radius, float | int):
-            check_positive("LazyBall", "radius", self.radius)
+        _check_radius("LazyBall", self.radius)
 
     def distance(self, params: Params) -> Float[Array, ""]:
         r"""Distance $\|W - W_0\|_{2,\infty}$ of the unit that has moved most.
@@ -68,6 +67,23 @@ class LazyBall(eqx.Module):
             It; never where a parameter is NaN.
         """
         return self.distance(params) <= self.radius
+
+    def leaves(self, params: Params) -> Bool[Array, ""]:
+        r"""Whether the network may be outside of the ball, if distances are rounded.
+
+        Args:
+            params: Parameters of one network.
+
+        Returns:
+            It; never where a parameter is NaN. Where it is not so, the ball contains
+            the network in exact arithmetic too.
+        """
+        distance = self.distance(params)
+        widest = max(
+            leaf.size // leaf.shape[-1] for leaf in jax.tree.leaves(self.centre)
+        )
+        roundings = (4 + math.sqrt(widest)) * float(jnp.finfo(distance.dtype).eps)
+        return distance > self.radius * (1 - roundings)
 
     def project(self, params: Params) -> Params:
         r"""The nearest network in the ball: units outside go straight towards $W_0$.
@@ -103,7 +119,7 @@ class Cone(NamedTuple):
     r"""Where a network is in the cone over a lazy ball.
 
     Attributes:
-        scale: $r > 0$ that takes $r W$ nearest to $W_0$.
+        scale: $r$ that takes $r W$ nearest to $W_0$; 0 where that is no $r > 0$.
         distance: $\|r W - W_0\|_{2,\infty}$ there.
         contains: Whether it is at most the ball's radius.
     """
@@ -168,10 +184,12 @@ def cone(ball: LazyBall, params: Params) -> Cone:
         s = int(np.argmax(squares(r)))
         return float((r - 1) * own[s] + (2 * r - 1) * mixed[s] + r * away[s])
 
-    high = 2.0
+    high, found = 2.0, 0.0
     while slope(high) < 0:
         high *= 2
-    found: Any = scipy.optimize.bisect(slope, 0.0, high, xtol=1e-300, disp=False)
+    if slope(0.0) < 0:  # else the nearest is at the cone's tip, where r tends to 0
+        root: Any = scipy.optimize.bisect(slope, 0.0, high, xtol=1e-300, disp=False)
+        found = root
     best = min((1.0, float(found)), key=lambda r: squares(r).max())
     distance = float(np.sqrt(max(squares(best).max(), 0.0)))
     return Cone(best, distance, distance <= float(ball.radius))
@@ -204,8 +222,7 @@ def lazy_projection(
     Raises:
         ValueError: If a number is out of range.
     """
-    if isinstance(radius, float | int):
-        check_positive("lazy_projection", "radius", radius)
+    _check_radius("lazy_projection", radius)
     check_count("lazy_projection", "every", every, 1)
 
     def init(params: Params) -> LazyProjectionState:
@@ -228,6 +245,17 @@ def lazy_projection(
         return kept, LazyProjectionState(state.centre, step)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _check_radius(caller: str, radius: Any) -> None:
+    """Raise unless a radius that is known now is positive."""
+    try:
+        known = float(radius)
+    except jax.errors.ConcretizationTypeError:
+        return  # inside a compiled program
+    except (TypeError, ValueError):
+        known = radius  # which is refused by name
+    check_positive(caller, "radius", known)
 
 
 def _projected(params: Params, centre: Params, radius: Any, before: Any) -> Any:

@@ -225,8 +225,7 @@ def _epoch(
         if plan.batched:
             moved = with_statistics(moved[0], seen), own_new
         if inputs.lazy_radius is not None:
-            ball = LazyBall(start, inputs.lazy_radius)
-            out = ball.distance(moved[0]) > ball.radius  # not where it is NaN
+            out = LazyBall(start, inputs.lazy_radius).leaves(moved[0])
             moved = _where(out, (params, own), moved)
             left_at = jnp.where(out, epoch * steps + i + 1, left_at)
         first = jnp.where(i == 0, parts[0], first)

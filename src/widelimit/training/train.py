@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
@@ -17,6 +18,7 @@ from widelimit._checks import (
     check_rows,
 )
 from widelimit.attacks import AbstractAttack
+from widelimit.attacks.arguments import check_attack, labels_or_numbers
 from widelimit.kernels.empirical_checks import check_params
 from widelimit.layers import AbstractLayer, Params
 from widelimit.losses import LossName, loss_function
@@ -134,7 +136,7 @@ def train(
             to be penalised.
     """
     caller = "train"
-    _check_data(caller, x, targets, batch_size)
+    _check_data(caller, x, targets, batch_size, loss)
     check_at_least(caller, "epochs", epochs, 0)
     _check_seeds(caller, apply, params, keys, x)
     stops = sorted(set(probe_epochs))
@@ -162,7 +164,7 @@ def train(
         )
     if lazy_radius is not None:
         check_positive(caller, "lazy_radius", lazy_radius)
-    _check_adversary(caller, adversary, patience, jacobian_penalty, x)
+    _check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
     x, targets = jnp.asarray(x), jnp.asarray(targets)
     with listening(report) as listener:
         ran = run_seeds(
@@ -203,7 +205,15 @@ def train(
     )
 
 
-def _check_data(caller: str, x: Any, targets: Any, batch_size: int) -> None:
+def _check_data(
+    caller: str, x: Any, targets: Any, batch_size: int, loss: LossName
+) -> None:
+    for name, value in (("x", x), ("targets", targets)):
+        if not hasattr(value, "ndim"):
+            raise ValueError(
+                f"`{caller}` needs an array as `{name}`. Got a "
+                f"`{type(value).__name__}`. Convert it with `jnp.asarray`."
+            )
     if getattr(x, "ndim", 0) < 3:  # images may have more axes
         check_rows(caller, "x", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -219,6 +229,11 @@ def _check_data(caller: str, x: Any, targets: Any, batch_size: int) -> None:
             "`train` needs one target per row of `x` and a batch that fits. Got "
             f"`x.shape={x.shape}`, `targets.shape={targets.shape}`, "
             f"`batch_size={batch_size}`."
+        )
+    if loss == "logistic" and not np.isin(np.asarray(targets), (-1, 1)).all():
+        raise ValueError(
+            f"`{caller}` needs targets +1 and -1 for the loss `logistic`. Got others. "
+            "Take `2 * labels - 1` of labels 0 and 1."
         )
 
 
@@ -236,7 +251,7 @@ def _check_seeds(caller: str, apply: Any, params: Any, keys: Any, x: Any) -> Non
 
 
 def _check_adversary(
-    caller: str, adversary: Any, patience: Any, penalty: Any, x: Any
+    caller: str, adversary: Any, patience: Any, penalty: Any, x: Any, targets: Any
 ) -> None:
     if adversary is None:
         if patience is not None:
@@ -245,17 +260,8 @@ def _check_adversary(
                 "waits for the robust accuracy to rise. Got none."
             )
         return
-    if not isinstance(adversary, AbstractAttack):
-        raise ValueError(
-            f"`{caller}` needs an attack as `adversary`. Got {adversary!r}. Write "
-            "`attacks.PGD(0.1)`."
-        )
-    adversary.check(caller)
-    if jnp.ndim(adversary.radius) and len(adversary.radius) != len(x):
-        raise ValueError(
-            f"`{caller}` needs one radius, or one for each of the {len(x)} inputs. Got "
-            f"{len(adversary.radius)}."
-        )
+    check_attack(caller, adversary, np.asarray(x))
+    labels_or_numbers(caller, targets, len(x), None)
     if penalty is not None:
         raise ValueError(
             f"`{caller}` needs either an `adversary` or a `jacobian_penalty`. Got both."
