@@ -73,7 +73,7 @@ def told(found: np.ndarray) -> str:
 
 
 def guide(curve: Curve, power: float) -> Curve:
-    """A dashed line of one power through the last point of a curve.
+    """A dashed line of one power through the last known point of a curve.
 
     Args:
         curve: A measured curve.
@@ -83,7 +83,9 @@ def guide(curve: Curve, power: float) -> Curve:
         A line of theory of the same series.
     """
     x = np.asarray(curve.x, dtype=float)
-    y = curve.y[-1] * (x / x[-1]) ** power
+    known = np.flatnonzero(np.isfinite(curve.y))
+    last = known[-1] if len(known) else -1
+    y = curve.y[last] * (x / x[last]) ** power
     return Curve(curve.series, x.tolist(), y.tolist(), theory=True)
 
 
