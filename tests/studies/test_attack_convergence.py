@@ -2,16 +2,28 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from jaxtyping import Array, Float, Int
 
+from widelimit.attacks.flip import AbstractFlips, FlipStatus
+from widelimit.report.chart import panel_spec
 from widelimit.runs import SilentProgress
 from widelimit.studies import STUDIES, run_study
-from widelimit.studies.attack_convergence_trial import flip_with_more_steps
+from widelimit.studies.attack_convergence_trial import _numbers, flip_with_more_steps
 
 STUDY = STUDIES["attack-convergence"]
-drawn_as = {"power": -0.5, "gain": 1.3, "late": 1.001}
+drawn_as = {"power": -0.5, "gain": 1.3, "late": 1.001, "hidden": ()}
+
+
+class SmallFlips(AbstractFlips):
+    """Distances alone."""
+
+    distance: Float[Array, " n"]
+    input_norm: Float[Array, " n"]
+    status: Int[Array, " n"]
 
 
 def drawn(config, report):
@@ -23,13 +35,16 @@ def drawn(config, report):
     gains[0], gains[-1] = 1, gains[-1] * drawn_as["late"]
     median = noise * config["side"] ** (2 * drawn_as["power"]) / gains
     per, nothing = ("seed", "attack"), np.zeros_like(median)
+    factor, share = noise * gains, nothing
+    if config["side"] in drawn_as["hidden"]:
+        median, factor, share = nothing + np.nan, nothing + np.nan, nothing + 1
     return xr.Dataset(
         {
             "median": (per, median),
-            "mean": (per, median),
-            "factor": (per, noise * gains),
-            "censored": (per, nothing),
-            "compared": (per, nothing + 1),
+            "mean": (per, nothing + 1),
+            "factor": (per, factor),
+            "censored": (per, share),
+            "compared": (per, 1 - share),
             "farther": (per, nothing),
             "accuracy": ("seed", np.ones(len(noise))),
             "left_at": ("seed", np.ones(len(noise), int)),
@@ -68,6 +83,48 @@ def test_claims_find_what_was_drawn(tmp_path, monkeypatch, agrees):
     (figure,) = found.figures()
     assert [len(panel.curves) for panel in figure.panels] == [5, 3]
     assert figure.panels[0].curves[0].x == [16, 36, 64]
+
+
+@pytest.mark.parametrize("hidden", [(8,), (4, 6, 8)])
+def test_inputs_that_do_not_flip_leave_claims_open(tmp_path, monkeypatch, hidden):
+    monkeypatch.setitem(drawn_as, "hidden", hidden)
+    found = run_study(
+        dataclasses.replace(STUDY, trial=f"{__name__}:drawn", check=None),
+        tmp_path,
+        changes={"attack_steps": "1,10,100"},
+        progress=SilentProgress(),
+    )
+    for claim in found.claims():
+        assert claim.holds is None and "nan" not in claim.detail, claim
+        some = claim.name.startswith("enough") and len(hidden) == 1
+        assert ("over the measured" if some else "not measured") in claim.detail
+    (figure,) = found.figures()
+    medians, gains, shares = figure.panels
+    x = [(row["x"], row["kind"]) for row in medians.curves[-1].rows()]
+    seen = [d for d in (16, 36) if len(hidden) == 1]
+    assert x == [(d, "theory") for d in (*seen, 64) if seen]
+    assert [row["x"] for row in medians.curves[0].rows()] == seen
+    assert [bool(curve.rows()) for curve in gains.curves][-1] is False
+    assert [curve.series for curve in shares.curves][:2] == ["flip", "  1 step"]
+    spec = panel_spec(shares, name="shares")
+    scales = [layer["encoding"]["y"]["scale"] for layer in spec["layer"]]
+    assert all(scale["domain"] == [0.0, 1.0] for scale in scales)
+    for panel in figure.panels:
+        panel_spec(panel, name="drawn")
+
+
+@pytest.mark.parametrize(("far", "median"), [(1, 0.2), (2, np.nan), (3, np.nan)])
+def test_a_median_is_known_where_most_flip(far, median):
+    status = [FlipStatus.FLIPPED] * (3 - far) + [FlipStatus.CENSORED] * far
+    flip = SmallFlips(
+        jnp.array([0.1, 0.2, 0.5] if far == 1 else [0.1, 0.5, 0.5]),
+        jnp.ones(3),
+        jnp.array(status),
+    )
+    found = _numbers(flip, flip, 0.01)
+    assert found["median"] == pytest.approx(median, nan_ok=True)
+    assert found["censored"] == pytest.approx(far / 3)
+    assert found["factor"] == pytest.approx(1 if far < 3 else np.nan, nan_ok=True)
 
 
 @pytest.mark.slow

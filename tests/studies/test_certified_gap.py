@@ -10,6 +10,7 @@ import xarray as xr
 
 from widelimit.activations import Erf
 from widelimit.networks import kim2023_network
+from widelimit.report.chart import panel_spec
 from widelimit.runs import SilentProgress
 from widelimit.studies import STUDIES, memory, run_study
 from widelimit.studies.certified_gap_trial import (
@@ -17,10 +18,11 @@ from widelimit.studies.certified_gap_trial import (
     _descend,
     certify_and_attack,
     check_certified_gap,
+    known_median,
 )
 
 STUDY = STUDIES["certified-gap"]
-drawn_as = {"power": 0.3, "raise": 1.5, "bad": 0, "finite": 1.02}
+drawn_as = {"power": 0.3, "raise": 1.5, "bad": 0, "finite": 1.02, "hidden": ()}
 PER_MODEL = ("flip", "pgd", "slack", "flip_censored", "pgd_censored", "beaten",
              "accuracy", "loss")  # fmt: skip
 
@@ -33,6 +35,9 @@ def drawn(config, report):
     factor = np.where(np.array(weights) > 0, drawn_as["raise"], 1.0)
     pgd = one * factor * config["side"] ** -1.0
     gap = one * config["side"] ** (2 * drawn_as["power"])
+    radius = pgd / gap
+    if config["side"] in drawn_as["hidden"]:  # half of the attacks do not flip
+        pgd, gap = pgd * np.nan, gap * np.nan
     models = pgd[..., None] * [1.0, 1.01, drawn_as["finite"]]
     values = dict.fromkeys(PER_MODEL, np.zeros_like(models))
     values |= {"pgd": models, "flip": 1.1 * models, "slack": models * 0 + 1.1}
@@ -40,10 +45,10 @@ def drawn(config, report):
     return xr.Dataset(
         {
             **{name: ((*per, "model"), value) for name, value in values.items()},
-            "certified": (per, pgd / gap),
-            "truncated": (per, 0 * pgd + 0.25),
+            "certified": (per, radius),
+            "truncated": (per, 0 * radius + 0.25),
             "gap": (per, gap),
-            "unsound": (per, 0 * pgd + drawn_as["bad"]),
+            "unsound": (per, 0 * radius + drawn_as["bad"]),
             "features": config["side"] ** 2,
             "rows": config["attack_rows"],
         },
@@ -87,6 +92,35 @@ def test_claims_find_what_was_drawn(tmp_path, monkeypatch, agrees):
     first, second = found.figures()
     assert [len(p.curves) for p in (*first.panels, *second.panels)] == [3, 3, 2, 3, 6]
     assert first.panels[0].curves[0].x == [16, 64]
+
+
+@pytest.mark.parametrize("hidden", [(8,), (4, 8)])
+def test_attacks_that_do_not_flip_leave_claims_open(tmp_path, monkeypatch, hidden):
+    monkeypatch.setitem(drawn_as, "hidden", hidden)
+    found = run_study(
+        dataclasses.replace(STUDY, trial=f"{__name__}:drawn", check=None),
+        tmp_path,
+        changes={"regularizations": "0,0.1"},
+        progress=SilentProgress(),
+    )
+    known = {"sound", "pgd-below-flip", "raises-certified"}
+    for claim in found.claims():
+        expected = True if claim.name.partition("[")[0] in known else None
+        assert claim.holds is expected and "nan" not in claim.detail, claim
+    first, second = found.figures()
+    seen = [d for d in (16,) if len(hidden) == 1]
+    assert [row["x"] for row in first.panels[0].curves[1].rows()] == seen
+    assert second.panels[1].y_domain == (0.0, 1.0)
+    for panel in (*first.panels, *second.panels):
+        panel_spec(panel, name="drawn")
+
+
+def test_a_median_of_bounds():
+    low, inf = np.array([1.0, 2, 3, 3]), np.inf
+    assert known_median(low, low) == 2.5
+    assert known_median(low[:3], np.array([1, 2, inf])) == 2
+    assert np.isnan(known_median(low, np.array([1, 2, inf, inf])))
+    assert np.isnan(known_median(low, np.array([1, 2, 3.5, inf])))
 
 
 def test_descent_from_zero_is_that_of_the_objective():

@@ -99,7 +99,9 @@ def test_crossings_out_of_range_are_told(tmp_path):
     power, constant, *_ = found.claims()
     assert power.holds is None and "Of 12 crossings 0 lie below" in power.detail
     assert "and 6 above; the power is taken over the 2 dimensions" in power.detail
-    assert constant.holds is True
+    # Two dimensions agree with the paper, of the others nothing is known.
+    assert constant.holds is None and "not measured at d = 4;" in constant.detail
+    assert "nan" not in constant.detail
 
 
 @pytest.mark.parametrize("agrees", [True, False])
@@ -132,6 +134,47 @@ def test_distance_finds_what_was_drawn(tmp_path, monkeypatch, agrees):
     assert [c.series for c in left.curves][1::2] == ["m = 64, free", "m = 512, free"]
     assert left.curves[1].x == [100.0]
     assert plain.curves[1].x == pytest.approx([12.5])
+
+
+def every_claim_without(name, tmp_path, axis, hidden, trial="drawn", **changes):
+    """Verdicts when the numbers at one place of an axis are missing."""
+    found = outcome(name, tmp_path, trial=trial, **changes)
+    results = found.results
+    seen = results.where(results[axis] != hidden)
+    claims = STUDIES[name].claims(seen)
+    assert not any("nan" in claim.detail for claim in claims)
+    return {claim.name.partition("[")[0]: claim.holds for claim in claims}
+
+
+def test_a_dimension_that_is_not_measured_leaves_claims_open(tmp_path):
+    found = every_claim_without(
+        "robust-dimension", tmp_path, "side", 11, **DIMENSION | {"sides": (8, 11)}
+    )
+    assert found == dict.fromkeys(found) and len(found) == 5
+
+
+def test_a_width_that_is_not_measured_leaves_claims_open(tmp_path):
+    deviations = tuple(np.geomspace(0.1, 1, 16))
+    found = every_claim_without(
+        "robust-deviation", tmp_path, "width", 4096,
+        widths=(1024, 2048, 4096), deviations=deviations,
+    )  # fmt: skip
+    assert found == dict.fromkeys(found) and len(found) == 4
+
+
+def test_distances_of_a_width_that_is_not_measured_leave_claims_open(tmp_path):
+    found = every_claim_without(
+        "robust-distance", tmp_path, "width", 512, trial="drawn_distances"
+    )
+    assert found == dict.fromkeys(found) and len(found) == 5
+
+
+def test_one_dimension_refutes_whatever_the_others(tmp_path, monkeypatch):
+    monkeypatch.setitem(drawn_as, "R", 0.4)
+    monkeypatch.setitem(drawn_as, "power", 0.0)
+    found = every_claim_without("robust-dimension", tmp_path, "side", 11, **DIMENSION)
+    assert found == {"power": None, "constant": False, "robust-below": None,
+                     "zero-above": False, "network-not-data": None}  # fmt: skip
 
 
 def test_crossings():

@@ -49,6 +49,8 @@ def panel_spec(panel: AnyPanel, *, name: str) -> dict[str, Any]:
     y_scale = (
         alt.Scale(type="log", nice=False) if panel.y_log else alt.Scale(zero=False)
     )
+    if panel.y_domain:
+        y_scale = alt.Scale(domain=list(panel.y_domain), clamp=True, nice=False)
     y_axis = alt.Axis(tickCount=5, format=".1~e" if _wide(rows) else "~g")
     color = alt.Color(
         "series:N",

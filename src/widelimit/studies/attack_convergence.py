@@ -14,7 +14,7 @@ from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
 from widelimit.studies.du2019_curves import TOLERANCE, guide, near, powers, told
 from widelimit.studies.figure import Curve, Figure, Panel
-from widelimit.studies.verdicts import Claim, claim_of_every, interval
+from widelimit.studies.verdicts import Claim, claim_of_every, interval, mean_of
 from widelimit.studies.wang2022_problem import LazySettings, Scale, check_lazy
 
 if TYPE_CHECKING:
@@ -128,10 +128,16 @@ def _power(at: "xr.Dataset", attack: str, label: str, scope: dict) -> Claim:
         f"The median perturbation of {_name(attack)} falls as d^-1/2.",
         near(found, _POWER),
         detail=f"{TOLERANCE} less |p + 1/2|, with p the power of d; p = {told(found)}. "
-        f"At most {float(here['censored'].max()):.1%} of a network's inputs do not "
-        "flip (they count in the median).",
+        f"{_most(here['censored'])} of a network's inputs do not flip; from one half "
+        "on the median is not known.",
         scope=scope,
     )
+
+
+def _most(shares: "xr.DataArray") -> str:
+    """The largest of some shares, as the start of a sentence."""
+    known = np.isfinite(shares.values).any()
+    return f"At most {float(shares.max()):.1%}" if known else "An unknown share"
 
 
 def _factors(at: "xr.Dataset", first: str, second: str) -> dict[int, np.ndarray]:
@@ -148,13 +154,18 @@ def _lower(at: "xr.Dataset", label: str, scope: dict) -> Claim:
     logs = _factors(at, FLIP, most)
     told_by = ", ".join(f"{_factor(v)} (d = {d})" for d, v in logs.items())
     last = at.sel(attack=most)
+    shares = ""
+    if np.isfinite(last["compared"].values).any():
+        shares = (
+            f" At least {float(last['compared'].min()):.1%} of a network's inputs do; "
+            f"it needs more for {float(last['farther'].mean()):.1%} of all inputs."
+        )
     return claim_of_every(
         f"lower[{label}]",
         f"{_name(most)} needs less than the minimal flip, at every dimension.",
         logs,
-        detail="Logarithm of the factor, a geometric mean over inputs that both flip "
-        f"(at least {float(last['compared'].min()):.1%}); factors {told_by}. It needs "
-        f"more for {float(last['farther'].mean()):.1%} of all inputs. "
+        detail="Logarithm of the factor, a geometric mean over inputs that both flip"
+        f"; factors {told_by}.{shares} "
         f"{int((at['left_at'] > 0).sum())} of {at['left_at'].size} networks were "
         "trained to the border of the lazy ball, the others inside.",
         scope=scope,
@@ -163,6 +174,8 @@ def _lower(at: "xr.Dataset", label: str, scope: dict) -> Claim:
 
 def _factor(logs: np.ndarray) -> str:
     found = interval(logs)
+    if not np.isfinite(found.mean):
+        return "not measured"
     low, high = np.exp(found.low), np.exp(found.high)
     return f"{np.exp(found.mean):.3f} [{low:.3f}, {high:.3f}]"
 
@@ -172,8 +185,7 @@ def _enough(at: "xr.Dataset", label: str, scope: dict) -> Claim:
     pairs = list(zip(names[:-1], names[1:], strict=True))
     gains = {pair: _factors(at, *pair) for pair in pairs}
     told_by = "; ".join(
-        f"{first} to {second} steps: "
-        f"{max(np.expm1(np.nanmean(v)) for v in logs.values()):.2%}"
+        f"{first} to {second} steps: {_largest(logs)}"
         for (first, second), logs in gains.items()
     )
     last = gains[pairs[-1]]
@@ -183,9 +195,16 @@ def _enough(at: "xr.Dataset", label: str, scope: dict) -> Claim:
         f"{_LITTLE:.0%}, at every dimension.",
         {d: np.log1p(_LITTLE) - v for d, v in last.items()},
         detail=f"log({1 + _LITTLE}) less the logarithm of the gain. Largest gains "
-        f"over dimensions: {told_by}.",
+        f"over the measured dimensions: {told_by}.",
         scope=scope,
     )
+
+
+def _largest(logs: Mapping[int, np.ndarray]) -> str:
+    """The largest mean gain over the dimensions that have one."""
+    gains = [np.expm1(mean_of(v)) for v in logs.values()]
+    known = [gain for gain in gains if np.isfinite(gain)]
+    return f"{max(known):.2%}" if known else "not measured"
 
 
 def _figures(results: "xr.Dataset") -> list[Figure]:
@@ -215,7 +234,8 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
             for name in at["attack"].values
         ]
         panels.append(Panel(f"Share that does not flip, {title}", "dimension d",
-                            "share", shares, y_log=False, legend="attack"))  # fmt: skip
+                            "share", shares, y_log=False, legend="attack",
+                            y_domain=(0.0, 1.0)))  # fmt: skip
     attrs = results.attrs
     return [
         Figure(
@@ -225,15 +245,17 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
             f"changes, of networks trained to the border of the lazy ball, C₀ = "
             f"{attrs['c_0']:g}; {attrs['restarts']} starts of PGD, inputs that do not "
             f"flip within {attrs['max_distance']:g} censored (no panel where all do "
-            "flip). Geometric means over seeds with 95 % intervals. Dashed: d^-1/2 "
-            "through the last flip.",
+            "flip), and no median where half or more are. Geometric means over seeds "
+            "with 95 % intervals. Dashed: d^-1/2 through the last flip.",
             panels=tuple(panels),
         )
     ]
 
 
 def _series(attack: str) -> str:
-    return "flip" if attack == FLIP else f"{int(attack):>3} steps"
+    if attack == FLIP:
+        return "flip"
+    return f"{int(attack):>3} step{'s' * (attack != '1')}"
 
 
 ATTACK_CONVERGENCE = Study(

@@ -42,8 +42,9 @@ def flip_with_more_steps(
         report: Called with the share done.
 
     Returns:
-        Per seed and attack the `median` and the `mean` distance, in which inputs that
-        do not flip count with `max_distance`, and their share `censored`; the `factor`
+        Per seed and attack the `median` distance, NaN where half or more of the inputs
+        do not flip, the `mean`, in which those count with `max_distance`, and their
+        share `censored`; the `factor`
         by which the distance is below that of the minimal flip, a geometric mean over
         the inputs that both flip, and their share `compared`; and the share `farther`
         of inputs whose distance is above it by more than the tolerance. Per seed the
@@ -121,7 +122,7 @@ def _numbers(
     both = np.asarray(found.flipped & flip.flipped)
     ratios = np.log(here[both] / there[both])
     return {
-        "median": float(np.median(here)),
+        "median": found.median(),
         "mean": found.mean_lower_bound(),
         "censored": float(np.mean(np.asarray(found.censored))),
         "factor": float(np.exp(-ratios.mean())) if both.any() else np.nan,

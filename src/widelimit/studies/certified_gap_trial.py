@@ -78,10 +78,10 @@ def certify_and_attack(
         Per seed and $\lambda$, of the infinite network, the median `certified` radius
         and the share `truncated` at `max_radius`, and medians over test rows of ratios,
         PGD's distance over the certified radius (`gap`) and the flip's over PGD's
-        (`slack`). Per model too the medians `flip` and `pgd` of the distances, in
-        which inputs that do not flip count with `max_radius` (so that they are lower
-        bounds where half of them do not), the shares `flip_censored` and
-        `pgd_censored` of those, the training `loss` with its penalty
+        (`slack`). Per model too the medians `flip` and `pgd` of the distances, and the
+        shares `flip_censored` and `pgd_censored` of inputs that do not flip within
+        `max_radius`; a median that these leave unknown, as from one half on, is NaN.
+        Per model too the training `loss` with its penalty
         and the test `accuracy`; the numbers of inputs `unsound`, where an attack flips
         within the certified radius, and `beaten`, where PGD needs more than the flip by
         more than the tolerance.
@@ -164,16 +164,18 @@ def _one(
     radius, pgd, flip = (sure.radius, *infinite["each"])
     with np.errstate(divide="ignore"):
         ratio = np.where(radius > 0, pgd / radius, np.inf)
+    censored = infinite["ends"][0]
     reached = np.minimum(
         np.where(infinite["there"][0], pgd, np.inf),
         np.where(infinite["there"][1], flip, np.inf),
     )
-    found.pop("there")
+    for name in ("there", "ends"):
+        found.pop(name)
     return {
         **found,
         "certified": np.median(radius),
         "truncated": np.mean(radius >= sure.max_radius * (1 - 1e-9)),
-        "gap": np.median(ratio),
+        "gap": known_median(ratio, np.where(censored, np.inf, ratio)),
         "unsound": np.sum(radius > reached),
     }
 
@@ -203,7 +205,9 @@ def _trained(
     found = _attacked(config, model, end, new, goals)
     found["loss"] = float(loss)
     if not np.isfinite(found["loss"]):
-        found = {n: v if n in {"each", "there"} else np.nan for n, v in found.items()}
+        found = {
+            n: v if n in {"each", "there", "ends"} else np.nan for n, v in found.items()
+        }
     return found
 
 
@@ -251,18 +255,36 @@ def _attacked(
     beaten = there[1] & (near > far * (1 + config["tolerance"]))
     with np.errstate(divide="ignore", invalid="ignore"):
         slack = np.where(near > 0, far / near, 1.0)
+    ends = np.asarray(pgd.censored), np.asarray(flip.censored)
     return {
-        "flip": float(np.median(far)),
-        "pgd": float(np.median(near)),
-        "slack": float(np.median(slack)),
-        "flip_censored": float(np.mean(np.asarray(flip.censored))),
-        "pgd_censored": float(np.mean(np.asarray(pgd.censored))),
+        "flip": flip.median(),
+        "pgd": pgd.median(),
+        "slack": known_median(
+            np.where(ends[0], 0.0, slack), np.where(ends[1], np.inf, slack)
+        ),
+        "flip_censored": float(np.mean(ends[1])),
+        "pgd_censored": float(np.mean(ends[0])),
         "beaten": float(beaten.sum()),
         "accuracy": float(np.mean(outputs * np.asarray(goals) > 0)),
         "loss": math.nan,
         "each": (near, far),
         "there": there,
+        "ends": ends,
     }
+
+
+def known_median(low: np.ndarray, high: np.ndarray) -> float:
+    """Median of numbers of which bounds are known.
+
+    Args:
+        low: Lower bounds.
+        high: Upper bounds, infinite where there is none.
+
+    Returns:
+        The median, if both have the same; NaN otherwise.
+    """
+    ends = float(np.median(low)), float(np.median(high))
+    return ends[0] if ends[0] == ends[1] else math.nan
 
 
 def check_certified_gap(settings: Any) -> None:

@@ -65,13 +65,15 @@ def near(found: np.ndarray, power: float) -> dict[str, np.ndarray]:
 
 
 def told(found: np.ndarray) -> str:
-    """A mean over seeds with its interval, as text."""
+    """A mean over seeds with its interval, as text; `not measured` without any."""
     mean = interval(found)
+    if not np.isfinite(mean.mean):
+        return "not measured"
     return f"{mean.mean:.3g} ± {mean.half_width:.2g}"
 
 
 def guide(curve: Curve, power: float) -> Curve:
-    """A dashed line of one power through the last point of a curve.
+    """A dashed line of one power through the last known point of a curve.
 
     Args:
         curve: A measured curve.
@@ -81,7 +83,9 @@ def guide(curve: Curve, power: float) -> Curve:
         A line of theory of the same series.
     """
     x = np.asarray(curve.x, dtype=float)
-    y = curve.y[-1] * (x / x[-1]) ** power
+    known = np.flatnonzero(np.isfinite(curve.y))
+    last = known[-1] if len(known) else -1
+    y = curve.y[last] * (x / x[last]) ** power
     return Curve(curve.series, x.tolist(), y.tolist(), theory=True)
 
 

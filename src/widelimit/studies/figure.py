@@ -93,6 +93,7 @@ class Panel:
         legend: What the series are.
         ordered: Whether the series have an order (colours from a ramp).
         joined: Whether measured points are joined by lines.
+        y_domain: Ends of the y axis, such as 0 and 1 for shares; without, the data's.
     """
 
     title: str
@@ -104,6 +105,7 @@ class Panel:
     legend: str = ""
     ordered: bool = True
     joined: bool = True
+    y_domain: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from widelimit.studies.wang2022_robust import (
     crossings,
     curve_of,
     geometric,
-    groups_within,
 )
 
 if TYPE_CHECKING:
@@ -112,13 +111,11 @@ def _of(dimension: int, radius: float, at: "xr.Dataset") -> list[Claim]:
             f"constant{name}",
             f"{place}: V_50 sqrt(m) is {CONSTANT:g}, within a factor of {FACTOR:g}, at "
             "every width.",
-            groups_within(
-                {
-                    (w, end): values
-                    for i, w in enumerate(widths)
-                    for end, values in constant_near(scaled[:, i], CONSTANT).items()
-                }
-            ),
+            {
+                (w, end): values
+                for i, w in enumerate(widths)
+                for end, values in constant_near(scaled[:, i], CONSTANT).items()
+            },
             detail=f"log2 of the factor less that found, where it is largest. V_50 "
             f"sqrt(m): {numbers}.",
             scope=scope,
@@ -127,7 +124,7 @@ def _of(dimension: int, radius: float, at: "xr.Dataset") -> list[Claim]:
             f"zero-below{name}",
             f"{place}: with a ball smaller than {CONSTANT:g}/sqrt(m) the robust test "
             f"accuracy is zero: at {BELOW:g} of it, below {GONE:.0%}, at every width.",
-            groups_within({w: GONE - values for w, values in gone.items()}),
+            {w: GONE - values for w, values in gone.items()},
             detail=f"{GONE:g} less the accuracy, interpolated. {_told(gone)}",
             scope=scope,
         ),
@@ -136,7 +133,7 @@ def _of(dimension: int, radius: float, at: "xr.Dataset") -> list[Claim]:
             f"{place}: with a slightly larger ball networks are robust: at {ABOVE:g} "
             f"times {CONSTANT:g}/sqrt(m) the robust test accuracy is over "
             f"{STANDS:.0%}, at every width.",
-            groups_within({w: values - STANDS for w, values in stands.items()}),
+            {w: values - STANDS for w, values in stands.items()},
             detail=f"The accuracy less {STANDS:g}, interpolated. {_told(stands)}",
             scope=scope,
         ),

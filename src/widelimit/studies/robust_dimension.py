@@ -24,7 +24,6 @@ from widelimit.studies.wang2022_robust import (
     crossings,
     curve_of,
     geometric,
-    groups_within,
 )
 
 if TYPE_CHECKING:
@@ -109,13 +108,11 @@ def _of(width: int, at: "xr.Dataset") -> list[Claim]:
             f"constant[m={width}]",
             f"m = {width}: R_50 sqrt(d) is {CONSTANT:g}, within a factor of "
             f"{FACTOR:g}, in every dimension.",
-            groups_within(
-                {
-                    (side, end): values
-                    for i, side in enumerate(sides)
-                    for end, values in constant_near(scaled[:, i], CONSTANT).items()
-                }
-            ),
+            {
+                (side, end): values
+                for i, side in enumerate(sides)
+                for end, values in constant_near(scaled[:, i], CONSTANT).items()
+            },
             detail=f"log2 of the factor less that found, where it is largest. R_50 "
             f"sqrt(d): {numbers}.",
             scope=scope,
@@ -125,7 +122,7 @@ def _of(width: int, at: "xr.Dataset") -> list[Claim]:
             f"m = {width}: networks are robust against perturbations below "
             f"{CONSTANT:g}/sqrt(d): at {BELOW:g} of it the robust test accuracy is "
             f"over {STANDS:.0%}, in every dimension.",
-            groups_within({s: values - STANDS for s, values in stands.items()}),
+            {s: values - STANDS for s, values in stands.items()},
             detail=f"The accuracy less {STANDS:g}, interpolated. {_told(stands)}",
             scope=scope,
         ),
@@ -134,7 +131,7 @@ def _of(width: int, at: "xr.Dataset") -> list[Claim]:
             f"m = {width}: slightly above {CONSTANT:g}/sqrt(d) the robust test "
             f"accuracy is zero: at {ABOVE:g} times it, below {GONE:.0%}, in every "
             "dimension.",
-            groups_within({s: GONE - values for s, values in gone.items()}),
+            {s: GONE - values for s, values in gone.items()},
             detail=f"{GONE:g} less the accuracy, interpolated. {_told(gone)}",
             scope=scope,
         ),
@@ -143,12 +140,10 @@ def _of(width: int, at: "xr.Dataset") -> list[Claim]:
             f"m = {width}: it is the network that fails, not the data: R_50 is below "
             "half the median distance of test rows from the other class by a factor of "
             f"{FACTOR:g}, in every dimension (ours).",
-            groups_within(
-                {
-                    side: np.log2(apart[i] / half.at[:, i]) - np.log2(FACTOR)
-                    for i, side in enumerate(sides)
-                }
-            ),
+            {
+                side: np.log2(apart[i] / half.at[:, i]) - np.log2(FACTOR)
+                for i, side in enumerate(sides)
+            },
             detail="log2 of the factor found less that claimed, where it is smallest. "
             "R_50 over that distance: "
             + "; ".join(

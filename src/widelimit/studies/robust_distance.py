@@ -18,7 +18,6 @@ from widelimit.studies.wang2022_robust import (
     ROBUST_TRIAL,
     RobustSettings,
     check_robust,
-    groups_within,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def _of(dimension: int, radius: float, at: "xr.Dataset") -> list[Claim]:
             f"falls{name}",
             f"{place}: the robust test error falls with the largest distance from "
             "initialisation, at every width.",
-            groups_within({w: values - SAME for w, values in ends.items()}),
+            {w: values - SAME for w, values in ends.items()},
             detail=f"The error with the smallest C_0 less that with the largest, less "
             f"{SAME:g}: " + "; ".join(f"{told(v)} at m = {w}" for w, v in ends.items())
             + " (before that).",
@@ -112,7 +111,7 @@ def _collapse(
             f"collapse{name}",
             f"{place}: in units of 1/sqrt(m), the curves of different widths are one: "
             f"their mean gap is below {SAME:g}.",
-            groups_within({p: SAME - gap for p, gap in scaled.items()}),
+            {p: SAME - gap for p, gap in scaled.items()},
             detail=f"{SAME:g} less the mean of |difference of errors| over the "
             "distances that both reach, of neighbouring widths; the gap is "
             + "; ".join(f"{told(g)} for m = {a}, {b}" for (a, b), g in scaled.items())
@@ -122,7 +121,7 @@ def _collapse(
         claim_of_every(
             f"units{name}",
             f"{place}: these units bring the curves nearer than plain distances do.",
-            groups_within({p: plain[p] - scaled[p] for p in pairs}),
+            {p: plain[p] - scaled[p] for p in pairs},
             detail="The mean gap at equal distances less that at equal distances times "
             "sqrt(m); at equal distances it is "
             + "; ".join(f"{told(g)} for m = {a}, {b}" for (a, b), g in plain.items())
@@ -148,7 +147,7 @@ def _free(
             f"leaves{name}",
             f"{place}: adversarial training without projection ends outside the ball "
             f"of C_0 = {LAZY:g}, at every width.",
-            groups_within({w: np.log2(v / LAZY) for w, v in moved.items()}),
+            {w: np.log2(v / LAZY) for w, v in moved.items()},
             detail=f"log2 of its distance times sqrt(m) over {LAZY:g}; the distance "
             "is " + "; ".join(f"{told(v)} at m = {w}" for w, v in moved.items())
             + ", and depends on how long it trains.",
@@ -162,7 +161,7 @@ def _free(
                 f"lazy-costs{name}",
                 f"{place}: the ball of C_0 = {LAZY:g} costs robustness: without "
                 "projection the robust test error is lower, at every width.",
-                groups_within({w: lazy[w] - error[w] for w in widths}),
+                {w: lazy[w] - error[w] for w in widths},
                 detail="The error in the ball less that without; without it is "
                 + "; ".join(f"{told(v)} at m = {w}" for w, v in error.items())
                 + ".",

@@ -164,6 +164,20 @@ def log2(values: np.ndarray) -> np.ndarray:
         return np.log2(np.asarray(values, dtype=float))
 
 
+def mean_of(values: np.ndarray) -> float:
+    """Mean of the finite values; NaN, and no warning, without any.
+
+    Args:
+        values: Any shape.
+
+    Returns:
+        The mean.
+    """
+    kept = np.asarray(values, dtype=float)
+    kept = kept[np.isfinite(kept)]
+    return float(kept.mean()) if len(kept) else math.nan
+
+
 def slopes(values: np.ndarray, positions: Sequence[float] | np.ndarray) -> np.ndarray:
     """Least-squares slope of every row of `values` against `positions`.
 

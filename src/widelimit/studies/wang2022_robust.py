@@ -184,14 +184,6 @@ def at_position(
     return np.array(found)
 
 
-def groups_within(
-    groups: Mapping[Any, np.ndarray],
-) -> Mapping[Any, np.ndarray]:
-    """The groups that have a number, or one without any: an open question."""
-    kept = {name: v for name, v in groups.items() if np.isfinite(v).any()}
-    return kept or {"": np.array([np.nan])}
-
-
 def constant_near(found: np.ndarray, constant: float) -> dict[str, np.ndarray]:
     """What must be positive for a number to be within `FACTOR` of the paper's.
 
