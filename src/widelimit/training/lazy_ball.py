@@ -312,17 +312,16 @@ def _squares(array: Array, centre: Array | None = None) -> Float[Array, " m"]:
     Returns:
         One sum for every entry of the last axis.
     """
-    rows = tuple(
-        jnp.reshape(a, (-1, a.shape[-1])) for a in (array, centre) if a is not None
-    )
+    both = [array] if centre is None else [array, centre]
+    rows = [jnp.reshape(a, (-1, a.shape[-1])) for a in both]
 
-    def square(*entries: Array) -> Array:
-        return jnp.square(entries[0] - entries[1] if len(entries) > 1 else entries[0])
+    def square(entries: list[Array]) -> Array:
+        return jnp.square(functools.reduce(jnp.subtract, entries))
 
     if array.size < MANY:
-        return jnp.sum(square(*rows), axis=0)
+        return jnp.sum(square(rows), axis=0)
     start = jnp.zeros_like(array, shape=array.shape[-1:])
-    total, _ = jax.lax.scan(lambda t, row: (t + square(*row), None), start, rows)
+    total, _ = jax.lax.scan(lambda t, row: (t + square(row), None), start, rows)
     return total
 
 
