@@ -115,12 +115,12 @@ def test_attacks_that_do_not_flip_leave_claims_open(tmp_path, monkeypatch, hidde
         panel_spec(panel, name="drawn")
 
 
-def test_a_median_of_bounds():
-    low, inf = np.array([1.0, 2, 3, 3]), np.inf
-    assert known_median(low, low) == 2.5
-    assert known_median(low[:3], np.array([1, 2, inf])) == 2
-    assert np.isnan(known_median(low, np.array([1, 2, inf, inf])))
-    assert np.isnan(known_median(low, np.array([1, 2, 3.5, inf])))
+def test_a_median_of_known_values():
+    values = np.array([5.0, 1, 2, 9])
+    assert known_median(values, np.array([True, True, True, True])) == 3.5
+    assert known_median(values, np.array([True, True, True, False])) == 2
+    assert np.isnan(known_median(values, np.array([True, True, False, False])))
+    assert np.isnan(known_median(values, np.zeros(4, bool)))
 
 
 def test_descent_from_zero_is_that_of_the_objective():
@@ -158,11 +158,16 @@ def test_the_trial_certifies_less_than_attacks_reach():
         "data": "digits", "classes": (0, 1), "activation": "erf", "side": 3,
         "width": 512, "regularizations": (0.0, 0.1), "train_rows": 8,
         "attack_rows": 6, "steps": 64, "step_share": 0.3, "attack_steps": 10,
-        "restarts": 1, "max_radius": 0.15, "tolerance": 0.01, "seeds": [2],
+        "restarts": 1, "max_radius": 0.2, "tolerance": 0.01, "seeds": [2],
     }  # fmt: skip
     found = certify_and_attack(config, lambda share: None)
     assert (found["unsound"] == 0).all() and (found["beaten"] == 0).all()
-    assert (found["certified"] > 0).all() and (found["gap"] >= 1).all()
+    # Without a penalty half or more do not flip, with it fewer.
+    gap, pgd = (found[n].sel(seed=2).transpose("regularization", ...)
+                for n in ("gap", "pgd"))  # fmt: skip
+    censored = found["pgd_censored"].sel(seed=2).transpose("regularization", ...)
+    assert (found["certified"] > 0).all() and np.isnan(gap[0]) and gap[1] >= 1
+    np.testing.assert_array_equal(np.isnan(pgd), censored >= 0.5)
     # At so small a radius some certificates and attacks end at it, and count.
     assert (found["truncated"] > 0).any() and (found["pgd_censored"] > 0).any()
     infinite = found["loss"].sel(model="infinite")

@@ -190,10 +190,11 @@ def _grows(at: "xr.Dataset", label: str, scope: dict) -> Claim:
         f"λ = {scope['regularization']:g}: the gap, PGD's distance over the certified "
         "radius, grows with the dimension.",
         {"": found["gap"]},
-        detail=f"The power of d of the median gap. Gaps: {gaps}. Powers of the "
-        f"certified radius {told(found['certified'])}, of PGD's distance "
+        detail=f"The power of d of the median gap, of inputs that flip. "
+        f"Gaps: {gaps}. Powers of the certified radius "
+        f"{told(found['certified'])}, of PGD's distance "
         f"{told(found['pgd'])}. {float(at['truncated'].mean()):.1%} of radii are cut "
-        "off, so that their gaps are upper bounds.",
+        "off, of inputs that do not flip.",
         scope=scope,
     )
 
@@ -294,8 +295,8 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
         Figure(
             name="gap",
             title="The gap, what is cut off, and networks of finite width",
-            caption="Left: median over inputs of PGD's distance over the certified "
-            f"radius. Middle: over all λ, certified radii that end at "
+            caption="Left: median over inputs that flip of PGD's distance over the "
+            f"certified radius. Middle: over all λ, certified radii that end at "
             f"{attrs['max_radius']:g}, where more may be certain, and inputs that "
             "attacks do not flip within it; medians that these leave unknown are not "
             "drawn. Right: "

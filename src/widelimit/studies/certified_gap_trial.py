@@ -76,11 +76,11 @@ def certify_and_attack(
 
     Returns:
         Per seed and $\lambda$, of the infinite network, the median `certified` radius
-        and the share `truncated` at `max_radius`, and medians over test rows of ratios,
-        PGD's distance over the certified radius (`gap`) and the flip's over PGD's
-        (`slack`). Per model too the medians `flip` and `pgd` of the distances, and the
-        shares `flip_censored` and `pgd_censored` of inputs that do not flip within
-        `max_radius`; a median that these leave unknown, as from one half on, is NaN.
+        and the share `truncated` at `max_radius`, and medians of ratios over test rows
+        that flip, PGD's distance over the certified radius (`gap`) and the flip's over
+        PGD's (`slack`). Per model too the medians `flip` and `pgd` of the distances,
+        and the shares `flip_censored` and `pgd_censored` of inputs that do not flip
+        within `max_radius`; a median is NaN where half or more do not flip.
         Per model too the training `loss` with its penalty
         and the test `accuracy`; the numbers of inputs `unsound`, where an attack flips
         within the certified radius, and `beaten`, where PGD needs more than the flip by
@@ -164,18 +164,16 @@ def _one(
     radius, pgd, flip = (sure.radius, *infinite["each"])
     with np.errstate(divide="ignore"):
         ratio = np.where(radius > 0, pgd / radius, np.inf)
-    censored = infinite["ends"][0]
     reached = np.minimum(
         np.where(infinite["there"][0], pgd, np.inf),
         np.where(infinite["there"][1], flip, np.inf),
     )
-    for name in ("there", "ends"):
-        found.pop(name)
+    found.pop("there")
     return {
         **found,
         "certified": np.median(radius),
         "truncated": np.mean(radius >= sure.max_radius * (1 - 1e-9)),
-        "gap": known_median(ratio, np.where(censored, np.inf, ratio)),
+        "gap": known_median(ratio, infinite["there"][0]),
         "unsound": np.sum(radius > reached),
     }
 
@@ -205,9 +203,7 @@ def _trained(
     found = _attacked(config, model, end, new, goals)
     found["loss"] = float(loss)
     if not np.isfinite(found["loss"]):
-        found = {
-            n: v if n in {"each", "there", "ends"} else np.nan for n, v in found.items()
-        }
+        found = {n: v if n in {"each", "there"} else np.nan for n, v in found.items()}
     return found
 
 
@@ -255,36 +251,31 @@ def _attacked(
     beaten = there[1] & (near > far * (1 + config["tolerance"]))
     with np.errstate(divide="ignore", invalid="ignore"):
         slack = np.where(near > 0, far / near, 1.0)
-    ends = np.asarray(pgd.censored), np.asarray(flip.censored)
     return {
         "flip": flip.median(),
         "pgd": pgd.median(),
-        "slack": known_median(
-            np.where(ends[0], 0.0, slack), np.where(ends[1], np.inf, slack)
-        ),
-        "flip_censored": float(np.mean(ends[1])),
-        "pgd_censored": float(np.mean(ends[0])),
+        "slack": known_median(slack, there[0] & there[1]),
+        "flip_censored": float(np.mean(np.asarray(flip.censored))),
+        "pgd_censored": float(np.mean(np.asarray(pgd.censored))),
         "beaten": float(beaten.sum()),
         "accuracy": float(np.mean(outputs * np.asarray(goals) > 0)),
         "loss": math.nan,
         "each": (near, far),
         "there": there,
-        "ends": ends,
     }
 
 
-def known_median(low: np.ndarray, high: np.ndarray) -> float:
-    """Median of numbers of which bounds are known.
+def known_median(values: np.ndarray, known: np.ndarray) -> float:
+    """Median of the known values, if they are more than half.
 
     Args:
-        low: Lower bounds.
-        high: Upper bounds, infinite where there is none.
+        values: One per input.
+        known: Whether it is known.
 
     Returns:
-        The median, if both have the same; NaN otherwise.
+        The median; NaN where half or more are not known.
     """
-    ends = float(np.median(low)), float(np.median(high))
-    return ends[0] if ends[0] == ends[1] else math.nan
+    return float(np.median(values[known])) if known.mean() > 0.5 else math.nan
 
 
 def check_certified_gap(settings: Any) -> None:
