@@ -1,5 +1,6 @@
 """Smallest flips: against exact rational arithmetic, closed forms and dense scans."""
 
+import dataclasses
 import importlib
 import math
 from fractions import Fraction
@@ -390,6 +391,7 @@ def test_outputs_that_are_not_finite_or_lost_in_rounding_say_so():
     assert names == ["NOT_FINITE", "UNCONFIRMED", "CENSORED", "NOT_FINITE"]
     assert np.isnan(flip.distance).tolist() == [True, False, False, True]
     np.testing.assert_allclose(flip.distance[1], 0.65, rtol=2e-6)
+    assert flip.censored.tolist() == [False, True, True, False]
 
     network = wang2022_network(width=4)
     params = network.init(jax.random.key(0), (2,))
@@ -424,6 +426,20 @@ def test_medians_of_censored_flips():
     # A large gradient puts the censored step below the middle: it may be anywhere.
     flip = censored_flips([1.0, 9.0, 2.0], [1.0, 90.0, 1.0], 9.0)
     assert flip.median() == 2 and math.isnan(flip.median("step"))
+
+
+def test_unconfirmed_crossings_are_lower_bounds():
+    def flips(*distances):
+        flip = censored_flips(distances, [1.0] * len(distances), 9.0)
+        status = flip.status.at[0].set(FlipStatus.UNCONFIRMED)
+        return dataclasses.replace(flip, status=status)
+
+    # Behind its touch at 1 the first may flip anywhere: the middle may be 3 or 5.
+    flip = flips(1.0, 2.0, 3.0, 5.0, 9.0)
+    assert flip.censored.tolist() == [True, False, False, False, True]
+    assert math.isnan(flip.median()) and flip.mean_lower_bound() == 20 / 5
+    # A touch behind the middle leaves it known.
+    assert flips(4.0, 2.0, 3.0, 1.0, 9.0).median() == 3
 
 
 NETWORK = wang2022_network(width=4)

@@ -21,7 +21,8 @@ class FlipStatus(enum.IntEnum):
         VANISHING_GRADIENT: The gradient is zero, so that there is no direction.
         ON_BOUNDARY: The input is on the boundary itself: step and distance are 0.
         UNCONFIRMED: A crossing was found, but no point behind it has an output of the
-            other sign beyond rounding.
+            other sign beyond rounding. It may be a mere touch, so its place is only a
+            lower bound.
         NOT_FINITE: An output or the gradient is infinite or not a number.
         WRONG_BEFORE: The prediction is not the target to begin with: the distance is 0.
     """
@@ -56,8 +57,10 @@ class AbstractFlips(eqx.Module):
     @property
     def censored(self) -> Bool[Array, " n"]:
         """Whether only a lower bound of the distance is known."""
-        return (self.status == FlipStatus.CENSORED) | (
-            self.status == FlipStatus.VANISHING_GRADIENT
+        return (
+            (self.status == FlipStatus.CENSORED)
+            | (self.status == FlipStatus.VANISHING_GRADIENT)
+            | (self.status == FlipStatus.UNCONFIRMED)
         )
 
     @property
@@ -70,9 +73,9 @@ class AbstractFlips(eqx.Module):
     def median(self, quantity: Quantity = "distance") -> float:
         """Median over the inputs, if the censored ones leave it known.
 
-        For the distance it is known if fewer than half are censored. In general the
-        censored ones are put at their lower bounds and at infinity; if the two medians
-        agree, this is the median.
+        The censored ones are put at their lower bounds and at infinity; if the two
+        medians agree, this is the median. For the distance they do if fewer than half
+        are censored and none is `UNCONFIRMED`.
 
         Args:
             quantity: Which: `"distance"`, `"step"` or `"relative_distance"`.
@@ -107,7 +110,8 @@ class MinimalFlip(AbstractFlips):
         step: The paper's $|\eta|$, distance over gradient norm; infinite where the
             gradient vanishes.
         distance: $\|\delta\| = |\eta|\,\|\nabla f\|$, where the prediction flips. A
-            lower bound, namely `max_distance`, where `censored`; NaN if `NOT_FINITE`.
+            lower bound where `censored`: the place of the touch if `UNCONFIRMED`, else
+            `max_distance`. NaN if `NOT_FINITE`.
         gradient_norm: $\|\nabla f(x)\|$; of the margin's with several outputs.
         value: $f(x)$ less the threshold; with several outputs the margin, the largest
             less the second.

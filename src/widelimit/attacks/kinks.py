@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 class Kinks(eqx.Module):
-    r"""Functions $h(t) = \pm(c + \sum_s a_s\,\phi(p_s + t q_s))$, one per column.
+    r"""Functions $h(t) = b \pm (c + \sum_s a_s\,\phi(p_s + t q_s))$, one per column.
 
     $\phi(z) = \max(z, 0) + \alpha \min(z, 0)$. Units come first, so that sums over them
     run along whole rows of memory.
@@ -18,6 +18,7 @@ class Kinks(eqx.Module):
         sign: Of each column.
         offset: $c$.
         slope: $\alpha$.
+        lift: $b$, of each column.
     """
 
     start: Float[Array, "m n"]
@@ -26,12 +27,13 @@ class Kinks(eqx.Module):
     sign: Float[Array, " n"]
     offset: Float[Array, ""]
     slope: float = eqx.field(static=True)
+    lift: Float[Array, " n"] | float = 0.0
 
     def at(self, t: Float[Array, " n"]) -> Float[Array, " n"]:
         """Each function at its own $t$."""
         z = self.start + t * self.speed
         terms = jnp.where(z > 0, z, self.slope * z) * self.weight[:, None]
-        return self.sign * (self.offset + jnp.sum(terms, 0))
+        return self.lift + self.sign * (self.offset + jnp.sum(terms, 0))
 
     def first_slope(self) -> Float[Array, " n"]:
         """Derivative at $t = 0$ from the right."""
@@ -40,10 +42,10 @@ class Kinks(eqx.Module):
         terms = jnp.where(active, q, self.slope * q) * self.weight[:, None]
         return self.sign * jnp.sum(terms, 0)
 
-    def size(self) -> Float[Array, " n"]:
-        """Sum of the sizes of the terms at $t = 0$, which rounding is relative to."""
-        p = self.start
-        terms = jnp.abs(jnp.where(p > 0, p, self.slope * p) * self.weight[:, None])
+    def size(self, t: Float[Array, " n"] | float = 0.0) -> Float[Array, " n"]:
+        """Sum of the sizes of the terms, which rounding at $t$ is relative to."""
+        z = self.start + t * self.speed
+        terms = jnp.abs(jnp.where(z > 0, z, self.slope * z) * self.weight[:, None])
         return jnp.abs(self.offset) + jnp.sum(terms, 0)
 
     def places(self) -> Float[Array, "m n"]:

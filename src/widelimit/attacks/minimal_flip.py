@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from widelimit._checks import (
     check_count,
@@ -15,10 +15,17 @@ from widelimit._checks import (
     check_positive,
     finite_inputs,
 )
-from widelimit.attacks.crossing import bracketed_crossing, place_behind, rounding
+from widelimit.attacks.crossing import (
+    Along,
+    Crossing,
+    bracketed_crossing,
+    place_behind,
+    rounding,
+)
 from widelimit.attacks.flip import FlipStatus, MinimalFlip
+from widelimit.attacks.kinks import Kinks
 from widelimit.attacks.margins import lead, margin, rival_of, side_of
-from widelimit.attacks.ray import first_crossing
+from widelimit.attacks.ray import deep_crossing, first_crossing
 from widelimit.attacks.two_layer import activation_at, along
 from widelimit.kernels.empirical_checks import (
     check_function,
@@ -60,6 +67,8 @@ def minimal_flip(
     layers around it and one output is piecewise linear along the ray: its first
     crossing is found **exactly**, up to the rounding of one evaluation. In float32 that
     is some 1e-7 of $\sum_s |a_s \sigma(w_s^\top x)|$, divided by the gradient norm.
+    A touch of zero, or a stretch at zero, that rounding cannot tell from a crossing is
+    passed over if a crossing beyond rounding is behind it.
     Anything else is evaluated at `points` distances and **bisected** at the first that
     flips. A flip and a flip back between two of these distances are missed, so the
     distance is then an upper bound of the smallest one.
@@ -174,11 +183,15 @@ def _flip(
             kinks = along(apply, params, x, direction, sign, threshold)
             crossing = first_crossing(kinks, value, limit)
             noise = least * kinks.size()
+            behind, served = place_behind(h, crossing, noise=noise, slope=norm)
+            crossing, behind, served = _past_touches(
+                h, kinks, value, limit, norm, (crossing, behind, served)
+            )
         else:
             crossing = bracketed_crossing(h, limit, points=points, tolerance=tolerance)
             straight = value / jnp.where(norm > 0, norm, 1.0)
             noise = least * jnp.max(jnp.abs(y), 1) + rounding(h, straight)
-        behind, served = place_behind(h, crossing, noise=noise, slope=norm)
+            behind, served = place_behind(h, crossing, noise=noise, slope=norm)
 
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & crossing.finite
     cases = {
@@ -200,6 +213,33 @@ def _flip(
         "adversarial": at(jnp.where(status == FlipStatus.FLIPPED, behind, 0.0)),
         "status": status,
     }
+
+
+def _past_touches(
+    h: Along,
+    kinks: Kinks,
+    value: Float[Array, " n"],
+    limit: Float[Array, " n"],
+    slope: Float[Array, " n"],
+    found: tuple[Crossing, Float[Array, " n"], Bool[Array, " n"]],
+) -> tuple[Crossing, Float[Array, " n"], Bool[Array, " n"]]:
+    """Crossings behind those that no point confirms, where there are any."""
+    touch, _, served = found
+    open_ = touch.found & touch.finite & ~served
+
+    def search(found):
+        least = 2 * jnp.finfo(value.dtype).eps
+        noise = least * jnp.maximum(kinks.size(), kinks.size(touch.place))
+        start = jnp.where(open_, value, jnp.nan)  # ends the others at once
+        deep = deep_crossing(kinks, start, limit, noise=noise)
+        noise = jnp.maximum(noise, least * kinks.size(deep.place))
+        behind, served = place_behind(h, deep, noise=noise, slope=slope)
+        new = open_ & served
+        return jax.tree.map(
+            lambda new_, old: jnp.where(new, new_, old), (deep, behind, served), found
+        )
+
+    return jax.lax.cond(jnp.any(open_), search, lambda found: found, found)
 
 
 def _unit(v: Float[Array, "n *s"]) -> tuple[Float[Array, " n"], Float[Array, "n *s"]]:

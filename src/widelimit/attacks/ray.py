@@ -9,6 +9,42 @@ from widelimit.attacks.crossing import Crossing
 from widelimit.attacks.kinks import Kinks
 
 
+def deep_crossing(
+    h: Kinks,
+    value: Float[Array, " n"],
+    limit: Float[Array, " n"],
+    *,
+    noise: Float[Array, " n"],
+) -> Crossing:
+    r"""Where each function crosses zero on its way below rounding, on $[0, T)$.
+
+    It is $h + b$ that first turns negative, with $b$ twice the rounding of $h$. From
+    there the line of the last piece leads back to its zero, but not in front of the
+    piece, at whose start $h$ is not below $-b$. What only touches zero, or is zero on
+    whole pieces, is passed over; a crossing is where the last of this ends.
+
+    Args:
+        h: The functions.
+        value: Their values at 0, as of `first_crossing`.
+        limit: $T$.
+        noise: Rounding of the values.
+
+    Returns:
+        The crossings.
+    """
+    lift = 2 * noise
+    lifted = eqx.tree_at(lambda h: h.lift, h, lift)
+    deep = first_crossing(lifted, value + lift, limit)
+    place = jnp.where(deep.found, deep.place, 0.0)
+    places = h.places()
+    start = jnp.max(jnp.where(places <= place, places, 0.0), 0)
+    ahead = deep.end - place
+    fall = -lifted.at(deep.end)
+    back = jnp.where((fall > 0) & (ahead > 0), lift * _ratio(ahead, fall), 0.0)
+    back = jnp.maximum(place - back, start)
+    return eqx.tree_at(lambda c: c.place, deep, jnp.where(deep.found, back, limit))
+
+
 class _Search(eqx.Module):
     """How far the search has come, for each function.
 
@@ -73,6 +109,8 @@ def first_crossing(
         right = _next_end(s, newton)
 
         new = h.at(right)
+        # A slope that is all rounding leads nowhere: the piece's end has to agree.
+        straight &= ~(new >= 0)
         inside = (places > s.low) & (places <= right)
         rises = jnp.sum(jnp.where(inside & (jumps > 0), jumps, 0.0), 0)
         falls = jnp.sum(jnp.where(inside & (jumps < 0), -jumps, 0.0), 0)
