@@ -442,6 +442,42 @@ def test_unconfirmed_crossings_are_lower_bounds():
     assert flips(4.0, 2.0, 3.0, 1.0, 9.0).median() == 3
 
 
+@pytest.mark.parametrize("width", [2, 5])
+def test_flips_behind_touches_of_zero_are_found_in_float32(width):
+    """Few units die on the way: outputs rest at zero before they cross it."""
+    network, limit, spacing = wang2022_network(width=width), 6.0, 2e-4
+    scan = np.arange(0.0, limit, spacing)
+    rested = close = flips = 0
+    for seed in range(10):
+        params = network.init(jax.random.key(seed), (2,))
+        params = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(24, 2)).astype(np.float32)
+        flip = minimal_flip(network, params, x, max_distance=limit)
+        first, readout = np.asarray(params[0]["weight"], float), params[-1]["signs"]
+        readout = np.asarray(readout, float)[:, 0] / math.sqrt(width)
+        z = x.astype(float) @ first
+        gradient = (readout * (z > 0)) @ first.T
+        for k, status in enumerate(map(FlipStatus, flip.status.tolist())):
+            norm, value = np.linalg.norm(gradient[k]), readout @ np.maximum(z[k], 0)
+            if norm == 0 or value == 0:
+                assert status in (FlipStatus.ON_BOUNDARY, FlipStatus.VANISHING_GRADIENT)
+                continue
+            speed = -np.sign(value) * gradient[k] / norm @ first
+            h = np.maximum(z[k] + scan[:, None] * speed, 0) @ readout * np.sign(value)
+            negative = h < -1e-6
+            if not negative.any():
+                assert flip.censored[k]
+                continue
+            place = scan[np.argmax(negative)]
+            assert status == FlipStatus.FLIPPED
+            assert float(flip.distance[k]) <= place + 1e-6
+            flips += 1
+            close += bool(float(flip.distance[k]) >= place - 1.1 * spacing)
+            rested += bool(np.any(np.abs(h[: np.argmax(negative) - 1]) < 1e-12))
+    assert rested > 3 and close >= 0.98 * flips
+
+
 NETWORK = wang2022_network(width=4)
 PARAMS = NETWORK.init(jax.random.key(0), (3,))
 X = np.ones((2, 3))

@@ -48,6 +48,11 @@ class Kinks(eqx.Module):
         terms = jnp.abs(jnp.where(z > 0, z, self.slope * z) * self.weight[:, None])
         return jnp.abs(self.offset) + jnp.sum(terms, 0)
 
+    def full_size(self) -> Float[Array, " n"]:
+        """As `size` at 0, of all units: the rounding at their kinks goes with it."""
+        terms = jnp.abs(self.start * self.weight[:, None])
+        return jnp.abs(self.offset) + jnp.sum(terms, 0)
+
     def places(self) -> Float[Array, "m n"]:
         """Where each unit has its kink; infinity if there is none at $t > 0$."""
         moves = self.speed != 0

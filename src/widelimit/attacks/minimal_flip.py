@@ -223,13 +223,17 @@ def _past_touches(
     slope: Float[Array, " n"],
     found: tuple[Crossing, Float[Array, " n"], Bool[Array, " n"]],
 ) -> tuple[Crossing, Float[Array, " n"], Bool[Array, " n"]]:
-    """Crossings behind those that no point confirms, where there are any."""
-    touch, _, served = found
-    open_ = touch.found & touch.finite & ~served
+    """Crossings behind those that no point near them confirms, where there are any."""
+    touch, point, served = found
+    least = 2 * jnp.finfo(value.dtype).eps
+    noise = least * kinks.full_size()
+    by = point - touch.place
+    # A point far behind the negative stretch may belong to another crossing.
+    far = (point > touch.end) & (by > 1e-4 * touch.place) & (by * slope > 32 * noise)
+    open_ = touch.found & touch.finite & (~served | far)
 
     def search(found):
-        least = 2 * jnp.finfo(value.dtype).eps
-        noise = least * jnp.maximum(kinks.size(), kinks.size(touch.place))
+        noise = least * jnp.maximum(kinks.full_size(), kinks.size(touch.place))
         start = jnp.where(open_, value, jnp.nan)  # ends the others at once
         deep = deep_crossing(kinks, start, limit, noise=noise)
         noise = jnp.maximum(noise, least * kinks.size(deep.place))
