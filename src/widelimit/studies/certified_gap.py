@@ -12,9 +12,9 @@ from widelimit.studies.certified_gap_trial import (
     check_certified_gap,
 )
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import powers, told
 from widelimit.studies.figure import Figure, Panel
 from widelimit.studies.kim2023_tables import ACTIVATIONS, known_names
+from widelimit.studies.powers import powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every, log2, mean_of
 
 if TYPE_CHECKING:

@@ -125,6 +125,22 @@ def every(groups: Mapping[Any, np.ndarray]) -> tuple[Interval, bool | None, Any]
     return own[weakest], judge(own[weakest]) or None, weakest
 
 
+def every_seed(values: np.ndarray) -> tuple[Interval, bool | None]:
+    """Judges that a statistic is positive for *every* seed.
+
+    Args:
+        values: The statistic of every seed; NaN for a seed that diverged.
+
+    Returns:
+        The interval of its mean, and the answer, which is open where the mean is
+        positive and some seed is not.
+    """
+    found = interval(values)
+    if found.low > 0:
+        return found, True if (values > 0).all() else None
+    return found, False if found.high < 0 else None
+
+
 def claim_of_every(
     name: str,
     statement: str,
