@@ -86,12 +86,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "laptop": {
         "data": "mnist",
         "sides": (5, 7, 10, 14),
-        "width": 4096,
+        "width": 2048,
         "train_rows": 30,
-        "attack_rows": 100,
+        "attack_rows": 60,
         "steps": 512,
-        "attack_steps": 100,
-        "restarts": 3,
+        "attack_steps": 30,
+        "restarts": 2,
         "seeds": 5,
     },
     "paper": {

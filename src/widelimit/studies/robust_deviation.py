@@ -44,7 +44,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "laptop": {
         **MNIST,
         "sides": (28,),
-        "widths": (128, 256, 512, 1024, 2048),
+        "widths": (128, 256, 512, 1024),
         "deviations": geometric(0.05, 1.0, 8),
     },
     "paper": {
