@@ -137,5 +137,6 @@ def test_a_quantity_that_is_not_there_is_named():
         adversarial=jnp.zeros((2, 3)), status=jnp.zeros(2, int), max_distance=nothing,
     )  # fmt: skip
     assert found.median("relative_distance") == 0
+    assert str(found) == "2 inputs: 2 flipped; median distance 0, relative 0"
     with unchecked(), pytest.raises(ValueError, match="`SmallestRadius.median` needs"):
         found.median("step")

@@ -110,6 +110,20 @@ class AbstractFlips(eqx.Module):
         """
         return float(np.mean(self._values("mean_lower_bound", quantity)))
 
+    def __str__(self) -> str:
+        status = np.asarray(self.status)
+        counts = {s: int(np.sum(status == s)) for s in FlipStatus}
+        told = [
+            f"{count} {s.name.lower().replace('_', ' ')}"
+            for s, count in counts.items()
+            if count
+        ]
+        median, relative = self.median(), self.median("relative_distance")
+        return (
+            f"{len(status)} inputs: {', '.join(told)}; median distance {median:.4g}, "
+            f"relative {relative:.4g}"
+        )
+
     def _values(self, caller: str, quantity: str) -> np.ndarray:
         known = tuple(name for name in get_args(Quantity) if hasattr(self, name))
         check_one_of(f"{type(self).__name__}.{caller}", "quantity", quantity, known)

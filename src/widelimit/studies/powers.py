@@ -49,10 +49,7 @@ def near(found: np.ndarray, power: float) -> dict[str, np.ndarray]:
 
 def told(found: np.ndarray) -> str:
     """A mean over seeds with its interval, as text; `not measured` without any."""
-    mean = interval(found)
-    if not np.isfinite(mean.mean):
-        return "not measured"
-    return f"{mean.mean:.3g} ± {mean.half_width:.2g}"
+    return str(interval(found))
 
 
 def guide(curve: Curve, power: float) -> Curve:

@@ -38,6 +38,11 @@ class Claim:
         """`holds`, `does not hold` or `undecided`."""
         return {True: "holds", False: "does not hold", None: "undecided"}[self.holds]
 
+    @property
+    def measured(self) -> str:
+        """The statistic with its interval, as text."""
+        return str(Interval(self.statistic, self.uncertainty))
+
     def to_dict(self) -> dict[str, Any]:
         """The claim as JSON data; numbers that are not finite become null."""
         return {
@@ -68,6 +73,13 @@ class Interval:
     def high(self) -> float:
         """Upper end."""
         return self.mean + self.half_width
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.mean):
+            return "not measured"
+        if not math.isfinite(self.half_width):
+            return f"{self.mean:.3g}, no interval"
+        return f"{self.mean:.3g} ± {self.half_width:.2g}"
 
 
 def interval(values: Sequence[float] | np.ndarray, *, tests: int = 1) -> Interval:
