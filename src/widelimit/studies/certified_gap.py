@@ -85,7 +85,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "quick": {},
     "laptop": {
         "data": "mnist",
-        "sides": (5, 7, 10, 14),
+        "sides": (5, 7, 10),
         "width": 2048,
         "train_rows": 30,
         "attack_rows": 60,
