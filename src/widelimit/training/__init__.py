@@ -12,7 +12,7 @@ from widelimit.training.lazy_ball import (
     lazy_radius,
 )
 from widelimit.training.linearised import Linearised
-from widelimit.training.optimizers import step_decay_sgd, zhu2022_sgd
+from widelimit.training.optimizers import momentum_sgd, step_decay_sgd, zhu2022_sgd
 from widelimit.training.train import Trained, train
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "gradient_descent",
     "lazy_projection",
     "lazy_radius",
+    "momentum_sgd",
     "step_decay_sgd",
     "train",
     "zhu2022_sgd",
