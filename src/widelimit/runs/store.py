@@ -9,6 +9,7 @@ from typing import Any
 
 import filelock
 
+from widelimit._files import replace_file
 from widelimit.runs.config import Config, canonical_json, differences, plain
 from widelimit.runs.record import FORMAT, Record
 
@@ -87,7 +88,7 @@ class Store:
 
     def write(self, record: Record) -> None:
         """Put `record` in its place at once; it survives whatever comes next."""
-        _write_atomically(self._path(record.key), record.to_json())
+        _write_text(self._path(record.key), record.to_json())
 
     def __contains__(self, key: str) -> bool:
         return self._path(key).exists()
@@ -134,7 +135,7 @@ class Store:
         old = self.configuration
         if old is None:
             data = {"format": FORMAT, "configuration": configuration}
-            _write_atomically(self._study, json.dumps(data, indent=2, allow_nan=False))
+            _write_text(self._study, json.dumps(data, indent=2, allow_nan=False))
         elif canonical_json(old) != canonical_json(configuration):
             lines = "\n  ".join(differences(old, configuration))
             raise ValueError(
@@ -144,16 +145,5 @@ class Store:
             )
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".tmp")
-    with open(draft, "w", encoding="ascii") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-    if hasattr(os, "O_DIRECTORY"):  # so that the move survives a power cut as well
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+def _write_text(path: Path, text: str) -> None:
+    replace_file(path, lambda file: file.write((text + "\n").encode("ascii")))

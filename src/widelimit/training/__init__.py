@@ -1,6 +1,7 @@
 """Training: many seeds of one network in one compiled program."""
 
 from widelimit.training.augmentation import CropFlip
+from widelimit.training.checkpoint import Checkpoint
 from widelimit.training.gradient_descent import gradient_descent
 from widelimit.training.gradient_descent_record import Descent
 from widelimit.training.jacobian_penalty import JacobianPenalty
@@ -16,6 +17,7 @@ from widelimit.training.optimizers import momentum_sgd, step_decay_sgd, zhu2022_
 from widelimit.training.train import Trained, train
 
 __all__ = [
+    "Checkpoint",
     "Cone",
     "CropFlip",
     "Descent",

@@ -6,24 +6,24 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
 
-from widelimit._checks import (
-    check_at_least,
-    check_count,
-    check_finite,
-    check_positive,
-    check_rows,
-)
+from widelimit._checks import check_at_least, check_positive
 from widelimit.attacks import AbstractAttack
-from widelimit.attacks.arguments import check_attack, labels_or_numbers
-from widelimit.kernels.empirical_checks import check_params
-from widelimit.layers import AbstractLayer, Params
+from widelimit.layers import Params
 from widelimit.losses import LossName, loss_function
-from widelimit.training.jacobian_penalty import JacobianPenalty, check_penalty
-from widelimit.training.program import Inputs, Plan, run_seeds
+from widelimit.training.checkpoint import Checkpoint, run_with_checkpoint
+from widelimit.training.checks import (
+    check_adversary,
+    check_data,
+    check_probe,
+    check_row_by_row,
+    check_seeds,
+)
+from widelimit.training.epoch import Inputs, Plan
+from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.program import run_seeds, start_seeds
 from widelimit.training.progress import listening
 
 Apply = Callable[[Params, Float[Array, "n *s"]], Float[Array, "n o"]]
@@ -82,6 +82,7 @@ def train(
     augmentation: Callable[[Array, Array], Array] | None = None,
     probe: Probe | None = None,
     probe_epochs: Sequence[int] = (),
+    checkpoint: Checkpoint | None = None,
     report: Callable[[float], None] | None = None,
 ) -> Trained:
     r"""Train every seed on the same data, each with its own mini-batches.
@@ -125,6 +126,8 @@ def train(
         probe: Function of one seed's parameters now and at initialisation, evaluated
             inside the program; make it an `equinox.Module` if it holds arrays.
         probe_epochs: Epochs after which to call the probe; 0 is before training.
+        checkpoint: File in which the state is kept as it goes, so that a training that
+            was killed goes on with the same call; the same bits come out as without.
         report: Called now and then, from another thread, with the share done.
 
     Returns:
@@ -132,67 +135,50 @@ def train(
 
     Raises:
         ValueError: If shapes disagree, a number is not finite or out of range, a probe
-            epoch lies outside the training, or the Jacobian of a network with kinks is
-            to be penalised.
+            epoch lies outside the training, the Jacobian of a network with kinks is to
+            be penalised, or the checkpoint is damaged or belongs to another training.
     """
     caller = "train"
-    _check_data(caller, x, targets, batch_size, loss)
+    check_data(caller, x, targets, batch_size, loss)
     check_at_least(caller, "epochs", epochs, 0)
-    _check_seeds(caller, apply, params, keys, x)
+    check_seeds(caller, apply, params, keys, x)
     stops = sorted(set(probe_epochs))
-    if stops and not (0 <= stops[0] and stops[-1] <= epochs):
-        raise ValueError(
-            f"`train` needs `probe_epochs` from 0 to `epochs={epochs}`. Got {stops}."
-        )
-    if probe is not None and not stops:
-        raise ValueError(
-            "`train` needs `probe_epochs` when it is given a probe. Got none. Pass "
-            f"`probe_epochs=(0, {epochs})` to probe before and after training."
-        )
-    if jacobian_penalty is not None:
-        check_penalty(caller, jacobian_penalty, apply)
-        if getattr(apply, "batched", False):
-            raise ValueError(
-                f"`{caller}` needs a network that treats every row by itself for a "
-                "penalty on the Jacobian. Got one that normalises by the batch."
-            )
+    check_probe(caller, probe, stops, epochs)
+    check_row_by_row(caller, jacobian_penalty, apply)
     row_loss = loss_function(loss)
-    if loss == "margin":
-        raise ValueError(
-            "`train` needs a loss with a lower end. Got `loss='margin'`, which falls "
-            "for ever as outputs grow. Take `logistic` or `cross-entropy`."
-        )
     if lazy_radius is not None:
         check_positive(caller, "lazy_radius", lazy_radius)
-    _check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
+    check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
     x, targets = jnp.asarray(x), jnp.asarray(targets)
+    plan = Plan(
+        apply=apply,
+        row_loss=row_loss,
+        penalty=jacobian_penalty,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        stops=tuple(stops),
+        patience=patience,
+        augmentation=augmentation,
+        dtype=x.dtype,
+    )
     with listening(report) as listener:
-        ran = run_seeds(
-            params,
-            keys,
-            Inputs(
-                x=x,
-                targets=targets,
-                # Arrays, as numbers would be part of the program and recompile it.
-                adversary=_with_arrays(adversary, x.dtype),
-                lazy_radius=_with_arrays(lazy_radius, x.dtype),
-                probe=probe,
-                listener=listener,
-            ),
-            Plan(
-                apply=apply,
-                row_loss=row_loss,
-                penalty=jacobian_penalty,
-                optimizer=optimizer,
-                epochs=epochs,
-                batch_size=batch_size,
-                stops=tuple(stops),
-                patience=patience,
-                augmentation=augmentation,
-            ),
+        inputs = Inputs(
+            x=x,
+            targets=targets,
+            # Arrays, as numbers would be part of the program and recompile it.
+            adversary=_with_arrays(adversary, x.dtype),
+            lazy_radius=_with_arrays(lazy_radius, x.dtype),
+            probe=probe,
+            listener=listener,
         )
+        state = start_seeds(params, keys, inputs, plan)
+        if checkpoint is None:
+            ran = run_seeds(state, params, 0, epochs, inputs, plan)
+        else:
+            ran = run_with_checkpoint(checkpoint, state, params, inputs, plan)
         jax.block_until_ready(ran)
-    values, squares, robust = jnp.moveaxis(ran.history, -1, 0)
+    values, squares, robust = jnp.moveaxis(ran.history[:, :epochs], -1, 0)
     return Trained(
         params=ran.seeds.params,
         loss=values,
@@ -203,71 +189,6 @@ def train(
         stopped_at=ran.seeds.stopped_at,
         probes=ran.probes,
     )
-
-
-def _check_data(
-    caller: str, x: Any, targets: Any, batch_size: int, loss: LossName
-) -> None:
-    for name, value in (("x", x), ("targets", targets)):
-        if not hasattr(value, "ndim"):
-            raise ValueError(
-                f"`{caller}` needs an array as `{name}`. Got a "
-                f"`{type(value).__name__}`. Convert it with `jnp.asarray`."
-            )
-    if getattr(x, "ndim", 0) < 3:  # images may have more axes
-        check_rows(caller, "x", x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(
-            f"`{caller}` needs `x` in a floating-point type, in which losses are kept. "
-            f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`."
-        )
-    check_at_least(caller, "batch_size", batch_size, 1)
-    check_finite(caller, "x", x)
-    check_finite(caller, "targets", targets)
-    if len(targets) != len(x) or batch_size > len(x):
-        raise ValueError(
-            "`train` needs one target per row of `x` and a batch that fits. Got "
-            f"`x.shape={x.shape}`, `targets.shape={targets.shape}`, "
-            f"`batch_size={batch_size}`."
-        )
-    if loss == "logistic" and not np.isin(np.asarray(targets), (-1, 1)).all():
-        raise ValueError(
-            f"`{caller}` needs targets +1 and -1 for the loss `logistic`. Got others. "
-            "Take `2 * labels - 1` of labels 0 and 1."
-        )
-
-
-def _check_seeds(caller: str, apply: Any, params: Any, keys: Any, x: Any) -> None:
-    seeds = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
-    if seeds != {(len(keys),)}:
-        lengths = sorted(length for (length,) in seeds - {()})
-        raise ValueError(
-            f"`{caller}` needs a leading axis of seeds on every parameter, as long as "
-            f"`keys`. Got lengths {lengths} and {len(keys)} keys. Initialise "
-            "with `jax.vmap(lambda k: network.init(k, shape))(keys)`."
-        )
-    if isinstance(apply, AbstractLayer):
-        check_params(caller, apply, params, x.shape[1:], (len(keys),))
-
-
-def _check_adversary(
-    caller: str, adversary: Any, patience: Any, penalty: Any, x: Any, targets: Any
-) -> None:
-    if adversary is None:
-        if patience is not None:
-            raise ValueError(
-                f"`{caller}` needs an `adversary` when it is given `patience`, which "
-                "waits for the robust accuracy to rise. Got none."
-            )
-        return
-    check_attack(caller, adversary, np.asarray(x))
-    labels_or_numbers(caller, targets, len(x), None)
-    if penalty is not None:
-        raise ValueError(
-            f"`{caller}` needs either an `adversary` or a `jacobian_penalty`. Got both."
-        )
-    if patience is not None:
-        check_count(caller, "patience", patience, 1)
 
 
 def _with_arrays(tree: Any, dtype: Any) -> Any:
