@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ class Store:
     `study.json` holds the configuration of the run, `trials/<key>.json` one record. A
     file is first written beside its place and then moved there in one step, so a reader
     or a run that is killed never leaves half a record. Reading needs no lock.
+    `unfinished/<key>` is for what a trial keeps until it has succeeded.
 
     Args:
         directory: Where; it need not exist.
@@ -28,6 +30,7 @@ class Store:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
         self.trials = self.directory / "trials"
+        self.unfinished = self.directory.absolute() / "unfinished"
         self._study = self.directory / "study.json"
 
     @property
@@ -56,7 +59,8 @@ class Store:
         """Keep the directory for one run, begun or continued with `configuration`.
 
         Other runs are refused meanwhile. The lock goes with the process that holds it,
-        however that ends. What a killed run left half-written is removed.
+        however that ends. What a killed run left half-written is removed, but for what
+        its trials kept to go on from.
 
         Args:
             configuration: Everything that determines the run's trials.
@@ -82,13 +86,24 @@ class Store:
             for folder in (self.directory, self.trials):
                 for stale in folder.glob("*.json.tmp"):
                     stale.unlink()
+            for place in self.unfinished.glob("*"):
+                if place.name in self and self.read(place.name).status == "done":
+                    self._tidy(place.name)
             yield
         finally:
             lock.release()
 
     def write(self, record: Record) -> None:
-        """Put `record` in its place at once; it survives whatever comes next."""
+        """Put `record` in its place at once; it survives whatever comes next.
+
+        If its trial has succeeded, what it kept to go on from is removed.
+
+        Args:
+            record: The record.
+        """
         _write_text(self._path(record.key), record.to_json())
+        if record.status == "done":
+            self._tidy(record.key)
 
     def __contains__(self, key: str) -> bool:
         return self._path(key).exists()
@@ -130,6 +145,11 @@ class Store:
 
     def _path(self, key: str) -> Path:
         return self.trials / f"{key}.json"
+
+    def _tidy(self, key: str) -> None:
+        shutil.rmtree(self.unfinished / key, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others are not finished, or there is none
+            self.unfinished.rmdir()
 
     def _begin(self, configuration: dict[str, Any]) -> None:
         old = self.configuration
