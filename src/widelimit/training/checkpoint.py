@@ -17,8 +17,9 @@ import numpy as np
 from widelimit._checks import check_count
 from widelimit._files import replace_file
 from widelimit.layers import Params
-from widelimit.training.epoch import Inputs, Plan
+from widelimit.training.epoch import Inputs
 from widelimit.training.fingerprint import fingerprint
+from widelimit.training.plan import Plan
 from widelimit.training.program import State, on_devices, run_seeds
 
 FORMAT = 1

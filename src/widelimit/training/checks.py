@@ -115,3 +115,15 @@ def check_row_by_row(caller: str, penalty: Any, apply: Any) -> None:
             f"`{caller}` needs a network that treats every row by itself for a "
             "penalty on the Jacobian. Got one that normalises by the batch."
         )
+
+
+def check_accumulate(caller: str, accumulate: Any, batch_size: int) -> None:
+    """Refuse parts that do not divide the batch."""
+    check_count(caller, "accumulate", accumulate, 1)
+    if batch_size % accumulate:
+        raise ValueError(
+            f"`{caller}` needs `accumulate` to divide the batch. Got "
+            f"`accumulate={accumulate}` and `batch_size={batch_size}`. Take parts of "
+            f"one size, such as `batch_size={max(1, batch_size // accumulate)} * "
+            f"{accumulate}`."
+        )

@@ -1,6 +1,5 @@
 """One epoch of one seed, as `train` compiles it."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,30 +8,10 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from widelimit.attacks import AbstractAttack, correct
-from widelimit.layers import AbstractLayer, Params, with_statistics
-from widelimit.losses import Loss
-from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.layers import Params, with_statistics
 from widelimit.training.lazy_ball import LazyBall
-
-
-class Plan(NamedTuple):
-    """What is compiled into the program."""
-
-    apply: Callable[[Params, Array], Array]
-    row_loss: Loss
-    penalty: JacobianPenalty | None
-    optimizer: optax.GradientTransformation
-    epochs: int
-    batch_size: int
-    stops: tuple[int, ...]
-    patience: int | None
-    augmentation: Callable[[Array, Array], Array] | None
-    dtype: Any
-
-    @property
-    def batched(self) -> bool:
-        """Whether the network normalises by the batch while it trains."""
-        return getattr(self.apply, "batched", False)
+from widelimit.training.objective import batch_gradient
+from widelimit.training.plan import Plan
 
 
 class Inputs(NamedTuple):
@@ -117,7 +96,7 @@ def train_epoch(
         if plan.augmentation is not None:
             rows = plan.augmentation(rows, jax.random.fold_in(keys[i], 1))
         batch = (rows, inputs.targets[batches[i]], keys[i])
-        gradient, (parts, seen) = jax.grad(_loss, has_aux=True)(params, *batch, plan)
+        gradient, parts, seen = batch_gradient(params, *batch, plan)
         with jax.numpy_dtype_promotion("standard"):  # Optax's schedules need it
             updates, own_new = plan.optimizer.update(gradient, own, params)
         moved = optax.apply_updates(params, updates), own_new
@@ -154,30 +133,6 @@ def train_epoch(
     measured = jnp.where(alive, parts, jnp.nan)
     robust = jnp.where(active & ~broke, robust, jnp.nan)
     return new, jnp.concatenate([measured, robust[None]])
-
-
-def _loss(
-    params: Params, x: Array, targets: Array, key: Array, plan: Plan
-) -> tuple[Float[Array, ""], tuple[Float[Array, "2"], Params]]:
-    """The objective of one batch, its two parts, and parameters that have seen it."""
-    squares, seen = None, params
-    if isinstance(plan.apply, AbstractLayer) and plan.batched:
-        outputs, seen = plan.apply.apply_training(params, x)
-    elif plan.penalty is None:
-        outputs = plan.apply(params, x)
-    else:
-        outputs, squares = plan.penalty.outputs_and_squares(plan.apply, params, x, key)
-    if outputs.shape[1:] != targets.shape[1:]:
-        raise ValueError(
-            "`train` needs as many outputs as targets. Got outputs of shape "
-            f"`{outputs.shape[1:]}` and targets of shape `{targets.shape[1:]}` per "
-            "row. Give the network as many outputs as `targets` has columns."
-        )
-    value = jnp.mean(plan.row_loss(outputs, targets))
-    if plan.penalty is None or squares is None:
-        return value, (jnp.stack([value, jnp.zeros_like(value)]), seen)
-    extra = 0.5 * plan.penalty.regularization * jnp.mean(squares)
-    return value + extra, (jnp.stack([value, extra]), seen)
 
 
 def _adversarial(

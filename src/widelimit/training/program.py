@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from widelimit.layers import Params
-from widelimit.training.epoch import Inputs, Plan, Seed, train_epoch
+from widelimit.training.epoch import Inputs, Seed, train_epoch
+from widelimit.training.plan import Plan
 from widelimit.training.progress import notify
 
 

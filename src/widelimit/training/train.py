@@ -15,14 +15,16 @@ from widelimit.layers import Params
 from widelimit.losses import LossName, loss_function
 from widelimit.training.checkpoint import Checkpoint, run_with_checkpoint
 from widelimit.training.checks import (
+    check_accumulate,
     check_adversary,
     check_data,
     check_probe,
     check_row_by_row,
     check_seeds,
 )
-from widelimit.training.epoch import Inputs, Plan
+from widelimit.training.epoch import Inputs
 from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.plan import Plan
 from widelimit.training.program import run_seeds, start_seeds
 from widelimit.training.progress import listening
 
@@ -80,6 +82,7 @@ def train(
     adversary: AbstractAttack | None = None,
     patience: int | None = None,
     augmentation: Callable[[Array, Array], Array] | None = None,
+    accumulate: int = 1,
     probe: Probe | None = None,
     probe_epochs: Sequence[int] = (),
     checkpoint: Checkpoint | None = None,
@@ -123,6 +126,11 @@ def train(
         patience: Epochs without a new highest robust accuracy after which a seed stops.
         augmentation: Function of a batch and a random key that changes the inputs of
             every step, such as `CropFlip()`; it is called inside the program.
+        accumulate: Equal parts in which a step takes its batch, one after the other, if
+            the whole does not fit into memory; it must divide `batch_size`. The result
+            is the same to rounding, but for layers that normalise by the batch, whose
+            statistics are those of the parts (each updates the running ones), and for
+            the random directions of a `jacobian_penalty`, which are others.
         probe: Function of one seed's parameters now and at initialisation, evaluated
             inside the program; make it an `equinox.Module` if it holds arrays.
         probe_epochs: Epochs after which to call the probe; 0 is before training.
@@ -141,6 +149,7 @@ def train(
     caller = "train"
     check_data(caller, x, targets, batch_size, loss)
     check_at_least(caller, "epochs", epochs, 0)
+    check_accumulate(caller, accumulate, batch_size)
     check_seeds(caller, apply, params, keys, x)
     stops = sorted(set(probe_epochs))
     check_probe(caller, probe, stops, epochs)
@@ -160,6 +169,7 @@ def train(
         stops=tuple(stops),
         patience=patience,
         augmentation=augmentation,
+        accumulate=accumulate,
         dtype=x.dtype,
     )
     with listening(report) as listener:
