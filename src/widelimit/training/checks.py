@@ -10,6 +10,7 @@ from widelimit._checks import (
     check_at_least,
     check_count,
     check_finite,
+    check_one_of,
     check_rows,
 )
 from widelimit.attacks.arguments import check_attack, labels_or_numbers
@@ -126,4 +127,26 @@ def check_accumulate(caller: str, accumulate: Any, batch_size: int) -> None:
             f"`accumulate={accumulate}` and `batch_size={batch_size}`. Take parts of "
             f"one size, such as `batch_size={max(1, batch_size // accumulate)} * "
             f"{accumulate}`."
+        )
+
+
+def check_precision(
+    caller: str, precision: Any, params: Any, x: Any, penalty: Any, adversary: Any
+) -> None:
+    """Refuse mixed precision of what is not in float32, or is finer than bfloat16."""
+    check_one_of(caller, "precision", precision, ("full", "mixed"))
+    if precision == "full":
+        return
+    if penalty is not None or adversary is not None:
+        name = "jacobian_penalty" if penalty is not None else "adversary"
+        raise ValueError(
+            f"`{caller}` needs full precision with a `{name}`, which differentiates by "
+            "the inputs. Got `precision='mixed'`. Take `precision='full'`."
+        )
+    types = {str(leaf.dtype) for leaf in (*jax.tree.leaves(params), x)}
+    if types - {"float32", "uint8"}:
+        raise ValueError(
+            f"`{caller}` needs float32 with `precision='mixed'`, which keeps parameters"
+            f" and losses so. Got {', '.join(sorted(types))}. Convert parameters, `x` "
+            "and `targets` with `.astype('float32')`, or take `precision='full'`."
         )

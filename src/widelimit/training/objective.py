@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit.layers import AbstractLayer, Params, with_statistics
+from widelimit.layers import AbstractLayer, Params, is_statistic, with_statistics
 from widelimit.training.plan import Plan
 
 
@@ -56,6 +56,9 @@ def _objective(
     params: Params, x: Array, targets: Array, key: Array, plan: Plan
 ) -> tuple[Float[Array, ""], tuple[Float[Array, "2"], Params]]:
     """The objective of one batch, its two parts, and parameters that have seen it."""
+    given = params
+    if plan.mixed:
+        params, x = _narrow(params), _narrow(x)
     squares, seen = None, params
     if isinstance(plan.apply, AbstractLayer) and plan.batched:
         outputs, seen = plan.apply.apply_training(params, x)
@@ -69,8 +72,21 @@ def _objective(
             f"`{outputs.shape[1:]}` and targets of shape `{targets.shape[1:]}` per "
             "row. Give the network as many outputs as `targets` has columns."
         )
-    value = jnp.mean(plan.row_loss(outputs, targets))
+    seen = with_statistics(given, seen)
+    value = jnp.mean(plan.row_loss(outputs.astype(plan.dtype), targets))
     if plan.penalty is None or squares is None:
         return value, (jnp.stack([value, jnp.zeros_like(value)]), seen)
     extra = 0.5 * plan.penalty.regularization * jnp.mean(squares)
     return value + extra, (jnp.stack([value, extra]), seen)
+
+
+def _narrow(tree: Params) -> Params:
+    """In bfloat16, but for statistics, which keep their digits."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, a: (
+            a.astype(jnp.bfloat16)
+            if jnp.issubdtype(a.dtype, jnp.floating) and not is_statistic(path)
+            else a
+        ),
+        tree,
+    )

@@ -25,6 +25,7 @@ class Plan(NamedTuple):
         patience: Epochs to wait for a higher robust accuracy.
         augmentation: Changes the inputs of every step.
         accumulate: Parts of every batch, one after the other.
+        mixed: Whether the network is computed in bfloat16.
         dtype: Type in which losses are kept.
     """
 
@@ -38,6 +39,7 @@ class Plan(NamedTuple):
     patience: int | None
     augmentation: Callable[[Array, Array], Array] | None
     accumulate: int
+    mixed: bool
     dtype: Any
 
     @property

@@ -1,7 +1,7 @@
 """Training many seeds of one network in one compiled program."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -18,6 +18,7 @@ from widelimit.training.checks import (
     check_accumulate,
     check_adversary,
     check_data,
+    check_precision,
     check_probe,
     check_row_by_row,
     check_seeds,
@@ -28,6 +29,7 @@ from widelimit.training.plan import Plan
 from widelimit.training.program import run_seeds, start_seeds
 from widelimit.training.progress import listening
 
+Precision = Literal["full", "mixed"]
 Apply = Callable[[Params, Float[Array, "n *s"]], Float[Array, "n o"]]
 Probe = Callable[[Params, Params], PyTree[Shaped[Array, "..."]]]
 
@@ -82,6 +84,7 @@ def train(
     adversary: AbstractAttack | None = None,
     patience: int | None = None,
     augmentation: Callable[[Array, Array], Array] | None = None,
+    precision: Precision = "full",
     accumulate: int = 1,
     probe: Probe | None = None,
     probe_epochs: Sequence[int] = (),
@@ -126,6 +129,10 @@ def train(
         patience: Epochs without a new highest robust accuracy after which a seed stops.
         augmentation: Function of a batch and a random key that changes the inputs of
             every step, such as `CropFlip()`; it is called inside the program.
+        precision: `full`, that of the data and the parameters; or `mixed`, which
+            computes the network and its gradient in bfloat16, from parameters that are
+            kept and moved in float32, with losses and running statistics in float32.
+            Probes see the network in float32.
         accumulate: Equal parts in which a step takes its batch, one after the other, if
             the whole does not fit into memory; it must divide `batch_size`. The result
             is the same to rounding, but for layers that normalise by the batch, whose
@@ -150,6 +157,7 @@ def train(
     check_data(caller, x, targets, batch_size, loss)
     check_at_least(caller, "epochs", epochs, 0)
     check_accumulate(caller, accumulate, batch_size)
+    check_precision(caller, precision, params, x, jacobian_penalty, adversary)
     check_seeds(caller, apply, params, keys, x)
     stops = sorted(set(probe_epochs))
     check_probe(caller, probe, stops, epochs)
@@ -170,6 +178,7 @@ def train(
         patience=patience,
         augmentation=augmentation,
         accumulate=accumulate,
+        mixed=precision == "mixed",
         dtype=x.dtype,
     )
     with listening(report) as listener:
