@@ -14,6 +14,7 @@ from widelimit.training.lazy_ball import (
 )
 from widelimit.training.linearised import Linearised
 from widelimit.training.optimizers import momentum_sgd, step_decay_sgd, zhu2022_sgd
+from widelimit.training.pixel_scaling import PixelScaling
 from widelimit.training.train import Trained, train
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "JacobianPenalty",
     "LazyBall",
     "Linearised",
+    "PixelScaling",
     "Trained",
     "cone",
     "gradient_descent",

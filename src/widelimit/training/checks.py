@@ -18,10 +18,16 @@ from widelimit.kernels.empirical_checks import check_params
 from widelimit.layers import AbstractLayer
 from widelimit.losses import LossName
 from widelimit.training.jacobian_penalty import check_penalty
+from widelimit.training.pixel_scaling import PixelScaling
 
 
 def check_data(
-    caller: str, x: Any, targets: Any, batch_size: int, loss: LossName
+    caller: str,
+    x: Any,
+    targets: Any,
+    batch_size: int,
+    loss: LossName,
+    scaling: PixelScaling | None,
 ) -> None:
     """Refuse inputs and targets that do not fit together, or not the loss."""
     for name, value in (("x", x), ("targets", targets)):
@@ -32,13 +38,17 @@ def check_data(
             )
     if getattr(x, "ndim", 0) < 3:  # images may have more axes
         check_rows(caller, "x", x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    if scaling is not None:
+        scaling.check(caller, x)
+    elif not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
             f"`{caller}` needs `x` in a floating-point type, in which losses are kept. "
-            f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`."
+            f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`, or give the "
+            "`scaling` of images that are kept as bytes."
         )
     check_at_least(caller, "batch_size", batch_size, 1)
-    check_finite(caller, "x", x)
+    if scaling is None:
+        check_finite(caller, "x", x)
     check_finite(caller, "targets", targets)
     if len(targets) != len(x) or batch_size > len(x):
         raise ValueError(
@@ -149,4 +159,13 @@ def check_precision(
             f"`{caller}` needs float32 with `precision='mixed'`, which keeps parameters"
             f" and losses so. Got {', '.join(sorted(types))}. Convert parameters, `x` "
             "and `targets` with `.astype('float32')`, or take `precision='full'`."
+        )
+
+
+def check_scaling(caller: str, scaling: Any, adversary: Any) -> None:
+    """Refuse to attack bytes."""
+    if scaling is not None and adversary is not None:
+        raise ValueError(
+            f"`{caller}` needs floating inputs with an `adversary`, which moves them. "
+            "Got a `scaling`. Scale the images first: `x = scaling(x)`."
         )

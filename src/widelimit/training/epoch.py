@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt8
 
 from widelimit.attacks import AbstractAttack, correct
 from widelimit.layers import Params, with_statistics
@@ -17,7 +17,7 @@ from widelimit.training.plan import Plan
 class Inputs(NamedTuple):
     """What all seeds share."""
 
-    x: Float[Array, "n *s"]
+    x: Float[Array, "n *s"] | UInt8[Array, "n h w c"]
     targets: Float[Array, "n o"]
     adversary: AbstractAttack | None
     lazy_radius: Float[Array, ""] | None
@@ -93,6 +93,8 @@ def train_epoch(
     def step(state):
         i, (params, own), left_at, sums, first = state
         rows = x[batches[i]]
+        if plan.scaling is not None:
+            rows = plan.scaling(rows, plan.dtype)
         if plan.augmentation is not None:
             rows = plan.augmentation(rows, jax.random.fold_in(keys[i], 1))
         batch = (rows, inputs.targets[batches[i]], keys[i])

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from widelimit.layers import Params
 from widelimit.losses import Loss
 from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.pixel_scaling import PixelScaling
 
 
 class Plan(NamedTuple):
@@ -23,6 +24,7 @@ class Plan(NamedTuple):
         batch_size: Rows per step.
         stops: Epochs after which to probe, in order.
         patience: Epochs to wait for a higher robust accuracy.
+        scaling: Makes numbers of bytes.
         augmentation: Changes the inputs of every step.
         accumulate: Parts of every batch, one after the other.
         mixed: Whether the network is computed in bfloat16.
@@ -37,6 +39,7 @@ class Plan(NamedTuple):
     batch_size: int
     stops: tuple[int, ...]
     patience: int | None
+    scaling: PixelScaling | None
     augmentation: Callable[[Array, Array], Array] | None
     accumulate: int
     mixed: bool

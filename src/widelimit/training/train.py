@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
+from jaxtyping import Array, Float, Int, Key, PyTree, Shaped, UInt8
 
 from widelimit._checks import check_at_least, check_positive
 from widelimit.attacks import AbstractAttack
@@ -21,10 +21,12 @@ from widelimit.training.checks import (
     check_precision,
     check_probe,
     check_row_by_row,
+    check_scaling,
     check_seeds,
 )
 from widelimit.training.epoch import Inputs
 from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.pixel_scaling import PixelScaling
 from widelimit.training.plan import Plan
 from widelimit.training.program import run_seeds, start_seeds
 from widelimit.training.progress import listening
@@ -71,7 +73,7 @@ class Trained(eqx.Module):
 def train(
     apply: Apply,
     params: Params,
-    x: Float[Array, "n *s"],
+    x: Float[Array, "n *s"] | UInt8[Array, "n h w c"],
     targets: Float[Array, "n o"],
     *,
     loss: LossName,
@@ -83,6 +85,7 @@ def train(
     lazy_radius: float | None = None,
     adversary: AbstractAttack | None = None,
     patience: int | None = None,
+    scaling: PixelScaling | None = None,
     augmentation: Callable[[Array, Array], Array] | None = None,
     precision: Precision = "full",
     accumulate: int = 1,
@@ -112,7 +115,7 @@ def train(
     Args:
         apply: Outputs for a batch of inputs: a network, or any function.
         params: Initial parameters, every array with a leading axis of seeds.
-        x: Inputs, one per row.
+        x: Inputs, one per row; with `scaling`, images as bytes.
         targets: Targets, one row per input.
         loss: Name of the loss, whose mean over the batch is minimised.
         optimizer: An Optax transformation.
@@ -127,6 +130,8 @@ def train(
             adversarial training; with `lazy_projection` in the optimizer, Algorithm 1
             of wang2022.
         patience: Epochs without a new highest robust accuracy after which a seed stops.
+        scaling: Makes numbers of the bytes of every step's images, which take a quarter
+            of the memory; the same result as with scaled images, to rounding.
         augmentation: Function of a batch and a random key that changes the inputs of
             every step, such as `CropFlip()`; it is called inside the program.
         precision: `full`, that of the data and the parameters; or `mixed`, which
@@ -154,7 +159,7 @@ def train(
             be penalised, or the checkpoint is damaged or belongs to another training.
     """
     caller = "train"
-    check_data(caller, x, targets, batch_size, loss)
+    check_data(caller, x, targets, batch_size, loss, scaling)
     check_at_least(caller, "epochs", epochs, 0)
     check_accumulate(caller, accumulate, batch_size)
     check_precision(caller, precision, params, x, jacobian_penalty, adversary)
@@ -166,7 +171,9 @@ def train(
     if lazy_radius is not None:
         check_positive(caller, "lazy_radius", lazy_radius)
     check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
+    check_scaling(caller, scaling, adversary)
     x, targets = jnp.asarray(x), jnp.asarray(targets)
+    dtype = x.dtype if scaling is None else jax.tree.leaves(params)[0].dtype
     plan = Plan(
         apply=apply,
         row_loss=row_loss,
@@ -176,18 +183,19 @@ def train(
         batch_size=batch_size,
         stops=tuple(stops),
         patience=patience,
+        scaling=scaling,
         augmentation=augmentation,
         accumulate=accumulate,
         mixed=precision == "mixed",
-        dtype=x.dtype,
+        dtype=dtype,
     )
     with listening(report) as listener:
         inputs = Inputs(
             x=x,
             targets=targets,
             # Arrays, as numbers would be part of the program and recompile it.
-            adversary=_with_arrays(adversary, x.dtype),
-            lazy_radius=_with_arrays(lazy_radius, x.dtype),
+            adversary=_with_arrays(adversary, dtype),
+            lazy_radius=_with_arrays(lazy_radius, dtype),
             probe=probe,
             listener=listener,
         )
