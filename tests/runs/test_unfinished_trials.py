@@ -39,7 +39,7 @@ def run(directory, executor, trials, **options):
 
 
 @pytest.mark.parametrize(
-    "executor", [SerialExecutor(), ProcessExecutor(2)], ids=["serial", "processes"]
+    "executor", [SerialExecutor(), ProcessExecutor(1)], ids=["serial", "processes"]
 )
 def test_a_folder_stays_until_its_trial_has_succeeded(executor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a relative directory will do

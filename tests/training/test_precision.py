@@ -55,6 +55,7 @@ def test_the_function_computes_in_bfloat16_and_what_is_kept_is_float32():
     assert 0 < error < 0.03 * np.abs(slope).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_training_is_near_that_in_full_precision(accumulate):
     layers = Dense(16), BatchNorm(), Activation(ReLU()), Dense(2)
