@@ -288,6 +288,16 @@ def test_equal_values_have_equal_fingerprints():
         assert " at 0x" not in fingerprint(make())
 
 
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+def test_use_does_not_change_an_optimizer(schedule):
+    momentum_sgd.cache_clear()  # one that has not been used yet
+    sgd = momentum_sgd(0.1, steps_per_epoch=2, epochs=3, schedule=schedule)
+    before, one = fingerprint(sgd), jnp.asarray(1.0)
+    with jax.numpy_dtype_promotion("standard"):
+        sgd.update(one, sgd.init(one), one)
+    assert fingerprint(sgd) == before
+
+
 def test_other_values_have_others():
     values = [
         optax.sgd(0.1), optax.sgd(0.2), optax.adam(0.1), SGD, RATE,

@@ -22,8 +22,9 @@ def fingerprint(value: Any) -> str:
 
     Arrays are digested by type, shape and contents; of functions count the name, the
     code, its constants and what is enclosed (such as the rate in an Optax
-    transformation), of descriptions and other objects their fields. Not seen are global
-    variables that a function reads.
+    transformation), of descriptions and other objects their fields. Whole numbers are
+    alike in every type. Not seen are global variables that a function reads; a function
+    that changes what it encloses, but for such a type, becomes another.
 
     Args:
         value: Anything.
@@ -35,6 +36,8 @@ def fingerprint(value: Any) -> str:
 
 
 def _text(value: Any, above: tuple[int, ...]) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return repr(int(value))  # Optax makes floats of a schedule's numbers in its use
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return repr(value)
     if isinstance(value, np.dtype | np.generic | enum.Enum):
