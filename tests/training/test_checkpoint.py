@@ -10,6 +10,7 @@ import pytest
 
 from oracles import unchecked
 from widelimit.activations import ReLU
+from widelimit.attacks import PGD
 from widelimit.layers import Activation, BatchNorm, Dense, Sequential
 from widelimit.measures import lazy_ratio
 from widelimit.networks import mlp
@@ -18,6 +19,7 @@ from widelimit.training import (
     CropFlip,
     JacobianPenalty,
     checkpoint,
+    lazy_projection,
     momentum_sgd,
     train,
 )
@@ -126,6 +128,32 @@ def test_a_training_that_is_broken_off_goes_on(every, writings, tmp_path, killed
     assert_same_bits(run(checkpoint=place, report=shares.append), uninterrupted())
     done = every * writings
     assert shares == pytest.approx([e / 5 for e in range(done + 1, 6)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["adversary", "ball"])
+def test_attacks_patience_and_balls_go_on_too(kind, tmp_path, killed_after):
+    options = {
+        "network": mlp(depth=1, width=4, outputs=1),
+        "targets": jnp.sign(TARGETS[:, :1]),
+        "loss": "logistic",
+        "probe": None,
+        "probe_epochs": (),
+    }
+    if kind == "ball":
+        options |= {"lazy_radius": 0.2, "optimizer": optax.adam(0.01)}
+    else:
+        sgd = optax.chain(optax.sgd(0.1), lazy_projection(0.3, every=2))
+        options |= {"adversary": PGD(0.1, steps=2), "patience": 3, "optimizer": sgd}
+    whole = run(**options, epochs=12)
+    killed_after(2)
+    place = Checkpoint(tmp_path)
+    with pytest.raises(Killed):
+        run(**options, epochs=12, checkpoint=place)
+    killed_after(100)
+    assert_same_bits(run(**options, epochs=12, checkpoint=place), whole)
+    stopped = whole.left_at if kind == "ball" else whole.stopped_at
+    assert (stopped > 0).any()
 
 
 def test_a_finished_one_is_not_trained_again(tmp_path, monkeypatch):
