@@ -60,17 +60,19 @@ def _derivative(
 ) -> tuple[Array, Array]:
     x, weight = primals
     lengths, window = x.shape[1:-1], weight.shape[: len(strides)]
+    # Turned around here, not in the transpose, which may be called for each output.
+    turned = jnp.flip(jnp.swapaxes(weight, -1, -2), tuple(range(len(strides))))
     by_input = functools.partial(
         _linear,
-        lambda weight, dx: _plain(dx, weight, strides, margins),
-        lambda weight, y: _input_gradient(weight, y, lengths, strides, margins),
-        weight,
+        lambda given, dx: _plain(dx, given[0], strides, margins),
+        lambda given, y: _input_gradient(given[1], y, lengths, strides, margins),
+        (weight, turned),
     )
     by_weight = functools.partial(
         _linear,
-        lambda x, dw: _plain(x, dw, strides, margins),
-        lambda x, y: _weight_gradient(x, y, window, strides, margins),
-        x,
+        lambda given, dw: _plain(given[0], dw, strides, margins),
+        lambda given, y: _weight_gradient(given[0], y, window, strides, margins),
+        (x,),
     )
     changes = [
         change(tangent)
@@ -90,9 +92,9 @@ def _plain(x: Array, weight: Array, strides: tuple[int, ...], margins: Margins):
 
 
 def _linear(
-    function: Callable[[Array, Array], Array],
-    transpose: Callable[[Array, Array], Array],
-    given: Array,
+    function: Callable[[Any, Array], Array],
+    transpose: Callable[[Any, Array], Array],
+    given: tuple[Array, ...],
     x: Array,
 ) -> Array:
     """A function of `given` that is linear in `x`, and whose transpose is known.
@@ -106,7 +108,7 @@ def _linear(
     Args:
         function: `A(given) x`.
         transpose: `A(given)^T y`.
-        given: What the function is not linear in.
+        given: What the function is not linear in; it is differentiated by the first.
         x: What it is linear in.
 
     Returns:
@@ -115,7 +117,7 @@ def _linear(
 
     def system(pair):
         u, y = pair
-        return u * (1 + _zeros(given, u.shape)), y - function(given, u)
+        return u * (1 + _zeros(given[0], u.shape)), y - function(given, u)
 
     def solve(_, pair):
         u, y = pair
@@ -137,7 +139,7 @@ def _zeros(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _input_gradient(
-    weight: Array,
+    turned: Array,
     y: Array,
     lengths: tuple[int, ...],
     strides: tuple[int, ...],
@@ -150,7 +152,7 @@ def _input_gradient(
     every $s$-th of the weights, turned around.
 
     Args:
-        weight: The weights.
+        turned: The weights, turned around, inputs last.
         y: Cotangents of the outputs.
         lengths: Entries along each position axis.
         strides: Steps.
@@ -160,20 +162,22 @@ def _input_gradient(
         Cotangents of the inputs.
     """
     axes = tuple(range(len(strides)))
-    weight = jnp.swapaxes(weight, -1, -2)
     counts = [-(-n // s) for n, s in zip(lengths, strides, strict=True)]
     parts = []
     for rest in itertools.product(*map(range, strides)):
         steps = [divmod(rest[i] + margins[i][0], strides[i]) for i in axes]
-        taps = weight[tuple(slice(steps[i][1], None, strides[i]) for i in axes)]
+        # The last of the taps r, r + s, ... comes first.
+        first = [(turned.shape[i] - 1 - steps[i][1]) % strides[i] for i in axes]
+        last = [max(turned.shape[i] - steps[i][1], 0) for i in axes]
+        taps = turned[tuple(slice(first[i], last[i], strides[i]) for i in axes)]
         if 0 in taps.shape:
-            parts.append(jnp.zeros((len(y), *counts, weight.shape[-1]), y.dtype))
+            parts.append(jnp.zeros((len(y), *counts, turned.shape[-1]), y.dtype))
             continue
         pads = []
         for i in axes:
             k, size = steps[i][0], taps.shape[i]
             pads.append((size - 1 - k, k + counts[i] - y.shape[1 + i]))
-        parts.append(_plain(y, jnp.flip(taps, axes), (1,) * len(axes), tuple(pads)))
+        parts.append(_plain(y, taps, (1,) * len(axes), tuple(pads)))
     if len(parts) == 1:
         return parts[0]
     x = jnp.reshape(jnp.stack(parts, -2), (len(y), *counts, *strides, -1))
