@@ -45,6 +45,17 @@ def check_positive(caller: str, name: str, value: Any) -> None:
         )
 
 
+def check_fits_type(caller: str, name: str, value: Any, dtype: Any) -> None:
+    """Raise unless the type in which is computed holds every number of `value`."""
+    with np.errstate(over="ignore"):
+        held = np.asarray(value).astype(dtype)
+    if not np.isfinite(held).all():
+        raise ValueError(
+            f"`{caller}` needs a `{name}` that {np.dtype(dtype).name} holds. Got "
+            f"`{name}={value}`. Give a smaller one, or compute in another type."
+        )
+
+
 def check_finite(caller: str, name: str, value: Any) -> None:
     """Raise if any entry of `value` is NaN or infinite, naming the first one."""
     array = np.asarray(value)

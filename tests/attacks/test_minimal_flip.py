@@ -525,3 +525,20 @@ def test_what_has_no_exact_crossing_is_refused(network):
     params = network.init(jax.random.key(0), (3,))
     with pytest.raises(ValueError, match="one rectifier layer between affine ones"):
         minimal_flip(network, params, X, max_distance=1.0, exact=True)
+
+
+def test_far_flips_in_float32_are_flips_in_float64_too():
+    network = wang2022_network(width=64)
+    params = jax.tree.map(
+        lambda a: a.astype(jnp.float32), network.init(jax.random.key(0), (3,))
+    )
+    x = np.random.default_rng(64).normal(size=(2000, 3)).astype(np.float32)
+    found = minimal_flip(network, params, x, max_distance=1000.0)
+    flipped = np.asarray(found.flipped)
+    points = np.asarray(found.adversarial, float)[flipped]
+    weight, signs = (
+        np.asarray(a, float) for a in (params[0]["weight"], params[2]["signs"])
+    )
+    outputs = np.maximum(points @ weight, 0) @ signs[:, 0] / 8
+    assert flipped.sum() > 1000 and np.asarray(found.distance)[flipped].max() > 100
+    assert (np.sign(outputs) == -np.sign(np.asarray(found.value)[flipped])).all()

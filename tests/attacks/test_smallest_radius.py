@@ -11,6 +11,7 @@ from widelimit.attacks import (
     FlipStatus,
     GradientStep,
     SmallestRadius,
+    attack,
     minimal_flip,
     smallest_radius,
 )
@@ -114,6 +115,7 @@ def test_what_does_not_flip_is_censored_and_counts():
         ({"high": 0.0}, "`smallest_radius` needs a finite `high > 0`. Got `high=0.0`"),
         ({"high": -1.0}, "`high > 0`. Got `high=-1.0`"),
         ({"high": np.inf}, "`high > 0`. Got `high=inf`"),
+        ({"tolerance": 2.0}, "needs `tolerance < 1`"),
         ({"key": 3}, "`smallest_radius` needs a random key. Got `key=3`"),
         ({"high": np.ones(2)}, "one for each of the 3 inputs"),
         ({"tolerance": 0.0}, "needs a finite `tolerance > 0`"),
@@ -140,3 +142,15 @@ def test_a_quantity_that_is_not_there_is_named():
     assert str(found) == "2 inputs: 2 flipped; median distance 0, relative 0"
     with unchecked(), pytest.raises(ValueError, match="`SmallestRadius.median` needs"):
         found.median("step")
+
+
+def test_numbers_that_float32_does_not_hold_are_refused():
+    w, x, y = (jnp.asarray(a, jnp.float32) for a in (W, X, SIGNS))
+    with pytest.raises(ValueError, match="`high` that float32 holds"):
+        smallest_radius(PGD(1.0), linear, w, x, y, high=1e39)
+    with pytest.raises(ValueError, match="`radius` that float32 holds"):
+        attack(PGD(1e39), linear, w, x, y)
+    with pytest.raises(ValueError, match="`max_distance` that float32 holds"):
+        minimal_flip(linear, w, x, max_distance=1e39)
+    with pytest.raises(ValueError, match="`loss='squared'` for a regression"):
+        attack(PGD(1.0), linear, w, x, y, tolerance=0.5, loss="logistic")

@@ -111,6 +111,11 @@ def test_bad_input_is_named(getkey):
     several = pytest.raises(ValueError, match="one row of `initial_x` for each of `x`")
     with unchecked(), several:
         sign_changes(two, two, x, initial_x=x[:1])
+    lost = ({"weight": two[0]["weight"] * jnp.nan}, *two[1:])
+    with pytest.raises(ValueError, match="finite numbers in `params`"):
+        sign_changes(lost, two, x)
+    with pytest.raises(ValueError, match="finite numbers in `initial_x`"):
+        sign_changes(two, two, x, initial_x=x * np.nan)
     with pytest.raises(ValueError, match="needs one sign per unit in `initial`"):
         possible_sign_changes((two[0], {"signs": jnp.ones((3, 1))}), x, 0.1)
     with pytest.raises(ValueError, match=r"3 features. Got `x.shape=\(2, 4\)`"):

@@ -10,7 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from widelimit._checks import check_memory, check_positive, finite_inputs
+from widelimit._checks import (
+    check_fits_type,
+    check_memory,
+    check_positive,
+    finite_inputs,
+)
 from widelimit.attacks.base import AbstractAttack
 from widelimit.kernels.empirical_checks import check_params
 from widelimit.layers import AbstractLayer, Params
@@ -71,6 +76,8 @@ def check_attack(caller: str, method: Any, x: np.ndarray) -> None:
     for name, value in vars(method).items():
         if eqx.is_array_like(value):
             check_per_row(caller, name, value, len(x))
+        if eqx.is_inexact_array_like(value):
+            check_fits_type(caller, name, value, x.dtype)
     check_box(caller, method, x)
 
 

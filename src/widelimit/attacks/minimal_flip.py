@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from widelimit._checks import (
     check_count,
     check_finite,
+    check_fits_type,
     check_number,
     check_positive,
     finite_inputs,
@@ -115,6 +116,8 @@ def minimal_flip(
     check_positive(CALLER, "tolerance", tolerance)
     dtype = params_dtype(CALLER, params) if jax.tree.leaves(params) else None
     rows = finite_inputs(CALLER, "x", x, dtype or jnp.result_type(float).name)
+    for name, value in {"max_distance": max_distance, "threshold": threshold}.items():
+        check_fits_type(CALLER, name, value, rows.dtype)
     if isinstance(apply, AbstractLayer):
         check_params(CALLER, apply, params, rows.shape[1:])
     row = jax.ShapeDtypeStruct((1, *rows.shape[1:]), rows.dtype)
@@ -183,7 +186,9 @@ def _flip(
             sign = side.astype(x.dtype)
             kinks = along(apply, params, x, direction, sign, threshold)
             crossing = first_crossing(kinks, value, limit)
-            noise = least * kinks.size()
+            # Terms grow along the ray, and their rounding with them.
+            there = jnp.where(crossing.found, crossing.place, 0.0)
+            noise = least * jnp.maximum(kinks.size(), kinks.size(there))
             behind, served = place_behind(h, crossing, noise=noise, slope=norm)
             crossing, behind, served = _past_touches(
                 h, kinks, value, limit, norm, (crossing, behind, served)

@@ -72,6 +72,11 @@ def attack(
     """
     caller = "attack"
     loss = loss or ("margin" if tolerance is None else "squared")
+    if tolerance is not None and loss != "squared":
+        raise ValueError(
+            f"`{caller}` needs `loss='squared'` for a regression, which has a "
+            f"`tolerance`. Got `loss={loss!r}`. Leave one of them out."
+        )
     call = checked_call(
         caller,
         method,

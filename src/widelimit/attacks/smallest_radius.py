@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
-from widelimit._checks import check_count, check_positive
+from widelimit._checks import check_count, check_fits_type, check_positive
 from widelimit.attacks.arguments import Apply, check_method, check_per_row, rows_of
 from widelimit.attacks.base import AbstractAttack, check_step
 from widelimit.attacks.call import checked_call
@@ -112,11 +112,18 @@ def smallest_radius(
     """
     check_method(CALLER, method)
     check_step(CALLER, "high", high)
-    check_per_row(CALLER, "high", high, len(rows_of(CALLER, x)))
+    rows = rows_of(CALLER, x)
+    check_per_row(CALLER, "high", high, len(rows))
+    check_fits_type(CALLER, "high", high, rows.dtype)
     method = eqx.tree_at(
         lambda m: m.radius, method, high, is_leaf=lambda leaf: leaf is None
     )
     check_positive(CALLER, "tolerance", tolerance)
+    if tolerance >= 1:
+        raise ValueError(
+            f"`{CALLER}` needs `tolerance < 1`, relative to the distance. Got "
+            f"`tolerance={tolerance}`."
+        )
     check_count(CALLER, "halvings", halvings, 0)
     call = checked_call(
         CALLER,

@@ -55,7 +55,7 @@ def sign_changes(
             f"shapes {now.shape} and {start.shape}."
         )
     if initial_x is not None:
-        check_inputs(caller, initial_x, start)
+        check_inputs(caller, initial_x, start, "initial_x")
         if initial_x.shape != x.shape:
             raise ValueError(
                 f"`{caller}` needs one row of `initial_x` for each of `x`. Got shapes "

@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from widelimit._checks import check_rows
+from widelimit._checks import check_finite, check_rows
 from widelimit.layers import Params
 
 
@@ -37,14 +37,18 @@ def two_layer_weight(caller: str, name: str, params: Params) -> Float[Array, "d 
             f"`{caller}` needs one sign per unit in `{name}`. Got `weight.shape="
             f"{weight.shape}` and `signs.shape={signs.shape}`."
         )
+    check_finite(caller, name, weight)
     return weight
 
 
-def check_inputs(caller: str, x: Any, weight: Float[Array, "d m"]) -> None:
-    """Raise unless `x` has rows of as many features as the weights have."""
-    check_rows(caller, "x", x)
+def check_inputs(
+    caller: str, x: Any, weight: Float[Array, "d m"], name: str = "x"
+) -> None:
+    """Raise unless `x` has finite rows of as many features as the weights have."""
+    check_rows(caller, name, x)
     if x.shape[1] != weight.shape[0]:
         raise ValueError(
-            f"`{caller}` needs inputs with {weight.shape[0]} features. Got `x.shape="
-            f"{x.shape}`."
+            f"`{caller}` needs inputs with {weight.shape[0]} features. Got `{name}."
+            f"shape={x.shape}`."
         )
+    check_finite(caller, name, x)

@@ -80,6 +80,11 @@ def as_function(
         >>> apply(params, jnp.asarray(x)).shape
         (3, 1)
     """
+    if not isinstance(predictor, KernelPredictor):
+        raise ValueError(
+            "`as_function` needs a predictor, such as `robust_flow(...).predictor()` "
+            f"or `.descent(...).predictor(steps)`. Got a `{type(predictor).__name__}`."
+        )
     if predictor.kind == "ntk" and has_kinks(predictor.network):
         raise ValueError(
             "`as_function` needs a kernel with a gradient. Got the NTK of a network "

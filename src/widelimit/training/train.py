@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped, UInt8
 
-from widelimit._checks import check_at_least, check_positive
+from widelimit._checks import check_at_least, check_fits_type, check_positive
 from widelimit.attacks import AbstractAttack
 from widelimit.layers import Params
 from widelimit.losses import LossName, loss_function
@@ -170,6 +170,8 @@ def train(
     row_loss = loss_function(loss)
     if lazy_radius is not None:
         check_positive(caller, "lazy_radius", lazy_radius)
+        kind = jax.tree.leaves(params)[0].dtype
+        check_fits_type(caller, "lazy_radius", lazy_radius, kind)
     check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
     check_scaling(caller, scaling, adversary)
     x, targets = jnp.asarray(x), jnp.asarray(targets)
