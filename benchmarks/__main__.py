@@ -17,7 +17,9 @@ from benchmarks.workload import cores
 
 NAMES = (
     "training",
+    "image_training",
     "stability",
+    "image_stability",
     "minimal_flip",
     "demo",
     "overhead",
