@@ -7,6 +7,7 @@ from types import MappingProxyType
 from widelimit.studies.attack_convergence import ATTACK_CONVERGENCE
 from widelimit.studies.base import Study
 from widelimit.studies.certified_gap import CERTIFIED_GAP
+from widelimit.studies.early_stopping import EARLY_STOPPING
 from widelimit.studies.eigenfeatures import EIGENFEATURES
 from widelimit.studies.flip_depth import FLIP_DEPTH
 from widelimit.studies.flip_dimension import FLIP_DIMENSION
@@ -35,6 +36,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             STABILITY_WIDTH,
             STABILITY_REGIME,
             STABILITY_DEPTH,
+            EARLY_STOPPING,
             LINEAR_CONVERGENCE,
             GRAM_STABILITY,
             GRAM_DEPTH,
