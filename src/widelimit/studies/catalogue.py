@@ -20,12 +20,15 @@ from widelimit.studies.jntk_convergence import JNTK_CONVERGENCE
 from widelimit.studies.lazy_ratio import LAZY_RATIO
 from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
 from widelimit.studies.min_eigenvalue import MIN_EIGENVALUE
+from widelimit.studies.regime_accuracy import REGIME_ACCURACY
 from widelimit.studies.robust_deviation import ROBUST_DEVIATION
 from widelimit.studies.robust_dimension import ROBUST_DIMENSION
 from widelimit.studies.robust_distance import ROBUST_DISTANCE
 from widelimit.studies.robust_limit import ROBUST_LIMIT
+from widelimit.studies.stability_cnn import STABILITY_CNN
 from widelimit.studies.stability_depth import STABILITY_DEPTH
 from widelimit.studies.stability_regime import STABILITY_REGIME
+from widelimit.studies.stability_resnet import STABILITY_RESNET
 from widelimit.studies.stability_width import STABILITY_WIDTH
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
@@ -37,6 +40,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             STABILITY_REGIME,
             STABILITY_DEPTH,
             EARLY_STOPPING,
+            STABILITY_CNN,
+            STABILITY_RESNET,
+            REGIME_ACCURACY,
             LINEAR_CONVERGENCE,
             GRAM_STABILITY,
             GRAM_DEPTH,
