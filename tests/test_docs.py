@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[1]
 SLOW = pytest.mark.slow
 PAGES = [
     "README.md",
-    "docs/coming-from-neural-tangents.md",
+    pytest.param("docs/coming-from-neural-tangents.md", marks=SLOW),
     "docs/activations.md",
-    "docs/bounds.md",
+    pytest.param("docs/bounds.md", marks=SLOW),
     pytest.param("docs/attacks.md", marks=SLOW),
     pytest.param("docs/du2019.md", marks=SLOW),
     pytest.param("docs/estimators.md", marks=SLOW),

@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 Norm = Literal["l2", "linf"]
 Numbers = float | Float[Array | np.ndarray, "*n"]  # one for all rows, or one for each
@@ -85,6 +85,22 @@ def per_row(values: Numbers, rows: Float[Array, "n *s"]) -> Float[Array, "..."]:
     """
     array = jnp.asarray(values, rows.dtype)
     return array if array.ndim == 0 else array.reshape(-1, *(1,) * (rows.ndim - 1))
+
+
+def chosen(
+    mask: Bool[Array, " n"], new: Float[Array, "n *s"], old: Float[Array, "n *s"]
+) -> Float[Array, "n *s"]:
+    """Some rows from one array, the others from another.
+
+    Args:
+        mask: Which rows are new.
+        new: One array.
+        old: The other.
+
+    Returns:
+        The rows.
+    """
+    return jnp.where(mask.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
 
 def inside(

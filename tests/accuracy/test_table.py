@@ -74,6 +74,7 @@ def test_kernels_keep_the_promise():
         assert len(found) == 4 * 5 and not broken(found)
 
 
+@pytest.mark.slow
 def test_rounding_spoils_slopes_near_kinks_and_deep_chaos_only():
     kinked = dataclasses.replace(TINY, activation="ReLU", float64=(1,), few=False)
     chaotic = Network("plain", "Sine", 1.2, 0.3, (1, 60), (1,))

@@ -111,9 +111,10 @@ def test_what_does_not_flip_is_censored_and_counts():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"high": 0.0}, "`smallest_radius` needs `high > 0`. Got `high=0.0`"),
-        ({"high": -1.0}, "needs `radius >= 0`"),
-        ({"high": np.inf}, "needs a finite `radius >= 0`"),
+        ({"high": 0.0}, "`smallest_radius` needs a finite `high > 0`. Got `high=0.0`"),
+        ({"high": -1.0}, "`high > 0`. Got `high=-1.0`"),
+        ({"high": np.inf}, "`high > 0`. Got `high=inf`"),
+        ({"key": 3}, "`smallest_radius` needs a random key. Got `key=3`"),
         ({"high": np.ones(2)}, "one for each of the 3 inputs"),
         ({"tolerance": 0.0}, "needs a finite `tolerance > 0`"),
         ({"halvings": -1}, "needs `halvings >= 0`"),
@@ -127,3 +128,15 @@ def test_mistakes_are_named(changes, message):
     arguments = {"targets": SIGNS, "high": 1.0} | changes
     with unchecked(), pytest.raises(ValueError, match=message.replace(".", r"\.")):
         smallest_radius(PGD(1.0), linear, jnp.asarray(W), X, **arguments)
+
+
+def test_a_quantity_that_is_not_there_is_named():
+    nothing = jnp.zeros(2)
+    found = SmallestRadius(
+        distance=nothing, failed=nothing, input_norm=nothing + 1,
+        adversarial=jnp.zeros((2, 3)), status=jnp.zeros(2, int), max_distance=nothing,
+    )  # fmt: skip
+    assert found.median("relative_distance") == 0
+    assert str(found) == "2 inputs: 2 flipped; median distance 0, relative 0"
+    with unchecked(), pytest.raises(ValueError, match="`SmallestRadius.median` needs"):
+        found.median("step")

@@ -159,6 +159,7 @@ def test_networks_with_kinks_have_values():
         LimitRegressor(activation="relu").fit(X, Y)
 
 
+@pytest.mark.slow
 def test_pipelines_and_grid_searches():
     x, y = load_wine(return_X_y=True)
     pipe = make_pipeline(MinMaxScaler((-1, 1)), Normalizer(), LimitClassifier())
@@ -171,7 +172,7 @@ def test_pipelines_and_grid_searches():
     assert len(search.cv_results_["params"]) == 4
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_no_step_within_the_certified_radius_changes_the_class(classes):
     x, y = load_iris(return_X_y=True)
     keep = y < classes

@@ -27,7 +27,7 @@ NET = mlp(
 )
 
 
-@pytest.mark.parametrize("second", [None, Z])
+@pytest.mark.parametrize("second", [pytest.param(None, marks=pytest.mark.slow), Z])
 def test_it_is_the_mixed_derivative_of_the_covariance(getkey, second):
     params = NET.init(getkey(), (3,))
     found = empirical_jacobian_nngp(NET, params, X, second)

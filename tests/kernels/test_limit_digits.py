@@ -45,6 +45,7 @@ def test_angles_keep_their_digits_through_many_layers(depth, bias_std, x):
         np.testing.assert_allclose(found.ntk[0, j], t, rtol=1e-13, atol=scale)
 
 
+@pytest.mark.slow
 def test_angles_keep_their_digits_in_residual_networks(x):
     # Branches of variance zero in the limit: the result is that of the trunk.
     tiny = Sequential(
@@ -78,6 +79,7 @@ def test_relu_kernels_scale_in_the_whole_range_of_floats(dtype, s, x):
         np.testing.assert_allclose(actual, other, rtol=rtol)
 
 
+@pytest.mark.slow
 def test_shrinking_kernels_of_deep_networks_keep_their_digits(x):
     network = net(ReLU(), 100, None, weight_std=1.0)
     rows = x.astype(np.float32)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from oracles import unchecked
 from widelimit.measures import possible_sign_changes, sign_changes
 from widelimit.networks import wang2022_network
 
@@ -87,6 +88,16 @@ def test_changes_that_happened_are_among_the_possible_ones(getkey):
     assert not sign_changes(initial, initial, x).any()
 
 
+def test_two_inputs_at_an_angle_differ_in_that_share_of_units(getkey):
+    m, angle = 40_000, 0.4
+    initial = wang2022_network(width=m).init(getkey(), (5,))
+    x = np.eye(5)[:2]
+    turned = np.cos(angle) * x + np.sin(angle) * np.eye(5)[[3, 4]]
+    share = np.asarray(sign_changes(initial, initial, turned, initial_x=x)) / m
+    p = angle / np.pi  # the error is Gaussian, 4 of its deviations are allowed
+    assert (np.abs(share - p) < 4 * np.sqrt(p * (1 - p) / m)).all()
+
+
 def test_bad_input_is_named(getkey):
     two, x = wang2022_network(width=4).init(getkey(), (3,)), np.ones((2, 3))
     deep = wang2022_network(width=4, depth=2).init(getkey(), (3,))
@@ -97,6 +108,9 @@ def test_bad_input_is_named(getkey):
         sign_changes(deep, two, x)
     with pytest.raises(ValueError, match="weights of shapes"):
         sign_changes(two, wang2022_network(width=5).init(getkey(), (3,)), x)
+    several = pytest.raises(ValueError, match="one row of `initial_x` for each of `x`")
+    with unchecked(), several:
+        sign_changes(two, two, x, initial_x=x[:1])
     with pytest.raises(ValueError, match="needs one sign per unit in `initial`"):
         possible_sign_changes((two[0], {"signs": jnp.ones((3, 1))}), x, 0.1)
     with pytest.raises(ValueError, match=r"3 features. Got `x.shape=\(2, 4\)`"):

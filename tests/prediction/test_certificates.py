@@ -35,7 +35,10 @@ def double():
         yield
 
 
-@pytest.fixture(scope="module", params=["trained", "posterior"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("trained", marks=pytest.mark.slow), "posterior"],
+)
 def f(request):
     if request.param == "trained":
         flow = robust_flow(NETS["gelu"], X, Y, regularization=0.1, ridge=1e-3)

@@ -43,7 +43,11 @@ def grown(path, size):
     return path.stat().st_size > size
 
 
-@pytest.mark.parametrize("workers", WORKERS, ids=["serial", "processes"])
+@pytest.mark.parametrize(
+    "workers",
+    [WORKERS[0], pytest.param(WORKERS[1], marks=pytest.mark.slow)],
+    ids=["serial", "processes"],
+)
 def test_ten_kills_lose_nothing_that_was_finished(tmp_path, workers):
     rng = random.Random(workers)
     out, log = tmp_path / "out", tmp_path / "log"

@@ -8,10 +8,11 @@ import xarray as xr
 
 from widelimit.runs import SilentProgress
 from widelimit.studies import read_outcome, run_study
-from widelimit.studies.du2019_curves import every_seed, near, powers
 from widelimit.studies.du2019_rates import since
 from widelimit.studies.gram_stability import GRAM_STABILITY
 from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
+from widelimit.studies.powers import near, powers
+from widelimit.studies.verdicts import every_seed
 
 ETA, LAMBDA_0, STEPS = 0.1, 0.02, 30
 GOOD = {"rate": 0.01, "least": 0.8, "start": -0.5, "change": -0.5, "moved": -0.5}

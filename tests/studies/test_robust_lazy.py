@@ -13,12 +13,13 @@ from widelimit.networks import wang2022_network
 from widelimit.runs import SilentProgress
 from widelimit.studies import STUDIES, HeatMap, run_study
 from widelimit.studies.wang2022_problem import data_of, train_lazily
-from widelimit.studies.wang2022_robust import at_position, check_robust, crossings
+from widelimit.studies.wang2022_robust import check_robust
 from widelimit.studies.wang2022_robust_trial import (
     ball_radius,
     separation,
     train_robustly,
 )
+from widelimit.studies.wang2022_threshold import at_position, crossings
 
 drawn_as = {"R": 5.0, "V": 25.0, "power": -0.5, "steep": 20.0, "moved": 10.0}
 

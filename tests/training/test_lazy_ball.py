@@ -10,7 +10,13 @@ from oracles import unchecked
 from widelimit.activations import ReLU
 from widelimit.layers import Activation, Dense, Sequential
 from widelimit.networks import wang2022_network
-from widelimit.training import LazyBall, cone, lazy_projection, lazy_radius
+from widelimit.training import (
+    LazyBall,
+    cone,
+    lazy_projection,
+    lazy_radius,
+    projected_sgd,
+)
 
 D, M = 5, 12
 
@@ -120,6 +126,22 @@ def test_the_projection_can_wait_for_the_end_of_an_epoch(params, getkey):
     assert inside == [False, False, True] * 2
 
 
+@pytest.mark.parametrize("radius", [0.01, None])
+def test_projected_sgd_is_sgd_and_the_projection(params, getkey, radius):
+    chain = [optax.sgd(0.3)]
+    chain += [] if radius is None else [lazy_projection(radius, every=2)]
+    both = optax.chain(*chain), projected_sgd(0.3, radius, every=2)
+    states, now = [one.init(params) for one in both], [params] * 2
+    for _ in range(4):
+        gradient = moved(params, getkey, 1.0)
+        for i, one in enumerate(both):
+            updates, states[i] = one.update(gradient, states[i], now[i])
+            now[i] = optax.apply_updates(now[i], updates)
+        for a, b in zip(*map(jax.tree.leaves, now), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert bool(LazyBall(params, 0.01).contains(now[1])) == (radius is not None)
+
+
 def test_the_cone_holds_every_multiple_of_the_ball(getkey):
     network = wang2022_network(width=M)
     params = network.init(getkey(), (D,))
@@ -160,6 +182,8 @@ def test_bad_input_is_refused(params):
             lazy_projection(wrong)
     with pytest.raises(ValueError, match="finite `radius > 0`"):
         lazy_projection(0.0)
+    with pytest.raises(ValueError, match="finite `learning_rate > 0`"):
+        projected_sgd(0.0, None)
     with pytest.raises(ValueError, match="of one network, of the shapes at its start"):
         LazyBall(params, 1.0).distance(params[:1])
     with pytest.raises(ValueError, match="needs the parameters"):

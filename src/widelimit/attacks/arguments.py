@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from widelimit._checks import check_memory, check_positive, finite_inputs
-from widelimit.attacks.base import AbstractAttack, check_radius
+from widelimit.attacks.base import AbstractAttack
 from widelimit.kernels.empirical_checks import check_params
 from widelimit.layers import AbstractLayer, Params
 
@@ -66,20 +66,30 @@ def check_attack(caller: str, method: Any, x: np.ndarray) -> None:
         ValueError: If it is none, a setting is out of range or of another length than
             the inputs, or an input is outside of its box.
     """
+    check_method(caller, method)
+    method.check(caller)
+    for name, value in vars(method).items():
+        if eqx.is_array_like(value):
+            check_per_row(caller, name, value, len(x))
+    check_box(caller, method, x)
+
+
+def check_method(caller: str, method: Any) -> None:
+    """Raise unless this is an attack."""
     if not isinstance(method, AbstractAttack):
         raise ValueError(
             f"`{caller}` needs an attack as its method or `adversary`. Got {method!r}. "
             "Write `attacks.PGD(0.1)`."
         )
-    method.check(caller)
-    check_radius(caller, method.radius)
-    for name, value in vars(method).items():
-        if eqx.is_array_like(value) and np.shape(value) not in {(), (len(x),)}:
-            raise ValueError(
-                f"`{caller}` needs one `{name}`, or one for each of the {len(x)} "
-                f"inputs. Got `{name}` of shape {np.shape(value)}."
-            )
-    check_box(caller, method, x)
+
+
+def check_per_row(caller: str, name: str, value: Any, rows: int) -> None:
+    """Raise unless a setting is one number, or one per input."""
+    if np.shape(value) not in {(), (rows,)}:
+        raise ValueError(
+            f"`{caller}` needs one `{name}`, or one for each of the {rows} "
+            f"inputs. Got `{name}` of shape {np.shape(value)}."
+        )
 
 
 def check_model(caller: str, apply: Any, params: Any, x: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from widelimit._checks import check_at_least, check_number, check_one_of, check_positive
-from widelimit.balls import NORMS, Norm, inside
+from widelimit.balls import NORMS, Norm, chosen, inside
 
 Value = Callable[[Float[Array, "n *s"]], Float[Array, " n"]]
 
@@ -87,8 +87,7 @@ class AbstractAttack(eqx.Module):
         points = inside(found.points, x, self.radius, self.norm)
         points = self.into_box(points)  # towards x, which is in the box
         better = value(points) > value(x)  # not where either is NaN
-        chosen = better.reshape(-1, *(1,) * (x.ndim - 1))
-        return Found(jnp.where(chosen, points, x), found.rising, undefined)
+        return Found(chosen(better, points, x), found.rising, undefined)
 
     def into_box(self, x: Float[Array, "n *s"]) -> Float[Array, "n *s"]:
         """The nearest points of the box.

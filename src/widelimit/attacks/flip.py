@@ -2,12 +2,14 @@
 
 import enum
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+from widelimit._checks import check_one_of
 
 Quantity = Literal["distance", "step", "relative_distance"]
 
@@ -82,8 +84,11 @@ class AbstractFlips(eqx.Module):
 
         Returns:
             The median; NaN if it is not known.
+
+        Raises:
+            ValueError: If the quantity is unknown, or not among these results.
         """
-        values = np.asarray(getattr(self, quantity))
+        values = self._values("median", quantity)
         low = float(np.median(values))
         high = float(np.median(np.where(np.asarray(self.censored), np.inf, values)))
         return low if low == high else math.nan
@@ -99,8 +104,30 @@ class AbstractFlips(eqx.Module):
 
         Returns:
             The bound; NaN if a value is not finite.
+
+        Raises:
+            ValueError: If the quantity is unknown, or not among these results.
         """
-        return float(np.mean(np.asarray(getattr(self, quantity))))
+        return float(np.mean(self._values("mean_lower_bound", quantity)))
+
+    def __str__(self) -> str:
+        status = np.asarray(self.status)
+        counts = {s: int(np.sum(status == s)) for s in FlipStatus}
+        told = [
+            f"{count} {s.name.lower().replace('_', ' ')}"
+            for s, count in counts.items()
+            if count
+        ]
+        median, relative = self.median(), self.median("relative_distance")
+        return (
+            f"{len(status)} inputs: {', '.join(told)}; median distance {median:.4g}, "
+            f"relative {relative:.4g}"
+        )
+
+    def _values(self, caller: str, quantity: str) -> np.ndarray:
+        known = tuple(name for name in get_args(Quantity) if hasattr(self, name))
+        check_one_of(f"{type(self).__name__}.{caller}", "quantity", quantity, known)
+        return np.asarray(getattr(self, quantity))
 
 
 class MinimalFlip(AbstractFlips):

@@ -27,6 +27,7 @@ from widelimit.attacks.kinks import Kinks
 from widelimit.attacks.margins import lead, margin, rival_of, side_of
 from widelimit.attacks.ray import deep_crossing, first_crossing
 from widelimit.attacks.two_layer import activation_at, along
+from widelimit.balls import per_row
 from widelimit.kernels.empirical_checks import (
     check_function,
     check_params,
@@ -171,7 +172,7 @@ def _flip(
         norm, direction = _unit(-gradient)
 
         def at(t):
-            return x + t.reshape((-1,) + (1,) * (x.ndim - 1)) * direction
+            return x + per_row(t, x) * direction
 
         def h(t):
             return margin(outputs(at(t)), side)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 from widelimit._checks import check_count, check_one_of
 from widelimit.attacks.base import AbstractAttack, Found, Value, check_step
 from widelimit.attacks.steps import RULES, Rule, losses_and_gradients, steepest
-from widelimit.balls import Norm, Numbers, nearest, per_row
+from widelimit.balls import Norm, Numbers, chosen, nearest, per_row
 
 LATE = 0.1  # the last part of the steps, which should not bring much any more
 MUCH = 0.01  # share of the whole rise of the loss
@@ -126,9 +126,8 @@ def _better(
 ) -> tuple[Array, Array, Array]:
     """The larger losses with their points, and where a loss was NaN, never larger."""
     more = losses > best[0]
-    chosen = more.reshape(-1, *(1,) * (points.ndim - 1))
     return (
         jnp.where(more, losses, best[0]),
-        jnp.where(chosen, points, best[1]),
+        chosen(more, points, best[1]),
         best[2] | jnp.isnan(losses),
     )

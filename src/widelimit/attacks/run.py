@@ -9,22 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Key
 
-from widelimit._checks import check_count, check_one_of
-from widelimit.attacks.arguments import (
-    Apply,
-    check_attack,
-    check_model,
-    check_outputs,
-    labels_or_numbers,
-    of_rows,
-    radius_per_row,
-    rows_of,
-)
+from widelimit.attacks.arguments import Apply
 from widelimit.attacks.base import AbstractAttack
+from widelimit.attacks.call import checked_call
 from widelimit.attacks.result import AttackResult
 from widelimit.attacks.steps import losses_and_gradients
 from widelimit.balls import sizes
-from widelimit.kernels.empirical_checks import check_key
 from widelimit.layers import Params
 from widelimit.losses import LOSSES, LossName, margin
 
@@ -81,35 +71,25 @@ def attack(
         (True, 1.0)
     """
     caller = "attack"
-    rows = rows_of(caller, x)
-    check_attack(caller, method, rows)
-    check_model(caller, apply, params, rows)
-    dtype = rows.dtype
-    goals = labels_or_numbers(caller, targets, len(rows), tolerance).astype(dtype)
     loss = loss or ("margin" if tolerance is None else "squared")
-    check_one_of(caller, "loss", loss, tuple(LOSSES))
-    check_count(caller, "batch_size", batch_size, 1)
-    n, size = len(rows), min(batch_size, len(rows))
-    method = radius_per_row(method, n, dtype)
-    check_outputs(caller, apply, params, rows[:size], goals)
-    key = jax.random.key(0) if key is None else key
-    check_key(caller, key)
-    parts = []
-    for first in range(0, n, size):
-        block = np.arange(first, first + size) % n  # the last one wraps round
-        found = _attack(
-            of_rows(method, block),
-            params,
-            jnp.asarray(rows[block]),
-            jnp.asarray(goals[block]),
-            jnp.asarray(block),
-            key,
-            apply=apply,
-            loss=loss,
-            tolerance=tolerance,
-        )
-        parts.append([np.asarray(array)[: n - first] for array in found])
-    result = AttackResult(*map(np.concatenate, zip(*parts, strict=True)))
+    call = checked_call(
+        caller,
+        method,
+        apply,
+        params,
+        x,
+        targets,
+        loss=loss,
+        tolerance=tolerance,
+        key=key,
+        batch_size=batch_size,
+    )
+
+    def run(method, rows, goals, numbers):
+        settings = {"apply": apply, "loss": loss, "tolerance": tolerance}
+        return _attack(method, params, rows, goals, numbers, call.key, **settings)
+
+    result = AttackResult(*call.in_blocks(run))
     bad = np.flatnonzero(~np.isfinite(result.loss_before))
     if len(bad):
         raise ValueError(

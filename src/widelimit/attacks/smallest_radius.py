@@ -8,21 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
-from widelimit._checks import check_count, check_one_of, check_positive
-from widelimit.attacks.arguments import (
-    Apply,
-    check_attack,
-    check_model,
-    check_outputs,
-    labels_or_numbers,
-    of_rows,
-    radius_per_row,
-    rows_of,
-)
-from widelimit.attacks.base import AbstractAttack
+from widelimit._checks import check_count, check_positive
+from widelimit.attacks.arguments import Apply, check_method, check_per_row, rows_of
+from widelimit.attacks.base import AbstractAttack, check_step
+from widelimit.attacks.call import checked_call
 from widelimit.attacks.crossing import bracketed_crossing, place_behind, rounding
 from widelimit.attacks.flip import AbstractFlips, FlipStatus
-from widelimit.balls import inside, per_row, sizes
+from widelimit.balls import chosen, inside, per_row, sizes
 from widelimit.layers import Params
 from widelimit.losses import LOSSES, LossName, margin
 
@@ -118,44 +110,35 @@ def smallest_radius(
         >>> float(found.distance[0])  # 7 / 5
         1.40000...
     """
-    rows = rows_of(CALLER, x)
-    n, dtype = len(rows), rows.dtype
-    check_attack(CALLER, method, rows)
+    check_method(CALLER, method)
+    check_step(CALLER, "high", high)
+    check_per_row(CALLER, "high", high, len(rows_of(CALLER, x)))
     method = eqx.tree_at(
         lambda m: m.radius, method, high, is_leaf=lambda leaf: leaf is None
     )
-    check_attack(CALLER, method, rows)
-    check_model(CALLER, apply, params, rows)
-    method = radius_per_row(method, n, dtype)
-    if not np.all(np.asarray(method.radius) > 0):
-        raise ValueError(f"`{CALLER}` needs `high > 0`. Got `high={high}`.")
-    goals = labels_or_numbers(CALLER, targets, n, None).astype(dtype)
     check_positive(CALLER, "tolerance", tolerance)
     check_count(CALLER, "halvings", halvings, 0)
-    check_one_of(CALLER, "loss", loss, tuple(LOSSES))
-    check_count(CALLER, "batch_size", batch_size, 1)
-    size = min(batch_size, n)
-    check_outputs(CALLER, apply, params, rows[:size], goals)
-    key = jax.random.key(0) if key is None else key
+    call = checked_call(
+        CALLER,
+        method,
+        apply,
+        params,
+        x,
+        targets,
+        loss=loss,
+        key=key,
+        batch_size=batch_size,
+    )
+    dtype = call.rows.dtype
     # A bracket cannot be shorter than the rounding of its ends.
     least = max(float(tolerance), 8 * float(jnp.finfo(dtype).eps))
-    parts = []
-    for first in range(0, n, size):
-        block = np.arange(first, first + size) % n  # the last one wraps round
-        found = _search(
-            of_rows(method, block),
-            params,
-            jnp.asarray(rows[block]),
-            jnp.asarray(goals[block]),
-            jnp.asarray(block),
-            key,
-            jnp.asarray(least, dtype),
-            jnp.asarray(halvings),
-            apply=apply,
-            loss=loss,
-        )
-        parts.append(jax.tree.map(lambda a, first=first: a[: n - first], found))
-    return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+    ends = jnp.asarray(least, dtype), jnp.asarray(halvings)
+
+    def run(method, rows, goals, numbers):
+        given = params, rows, goals, numbers, call.key, *ends
+        return _search(method, *given, apply=apply, loss=loss)
+
+    return jax.tree.map(jnp.asarray, call.in_blocks(run))
 
 
 class _State(eqx.Module):
@@ -227,7 +210,7 @@ def _search(
         slope = (before - right_by(points)) / there
         behind, served = place_behind(h, crossing, noise=noise, slope=slope)
         nearer = served & (behind < far)
-        points = _chosen(nearer, at(behind), points)
+        points = chosen(nearer, at(behind), points)
         points = method.into_box(inside(points, x, radius, method.norm))
         return points, wrong & (right_by(points) < 0)
 
@@ -246,7 +229,7 @@ def _search(
         return _State(
             low=low,
             distance=nearest,
-            points=_chosen(better, points, s.points),
+            points=chosen(better, points, s.points),
             radius=jnp.where(s.done, s.radius, radius),
             halved=s.halved + 1,
             round=s.round + 1,
@@ -284,10 +267,3 @@ def _search(
         status=status,
         max_distance=method.radius,
     )
-
-
-def _chosen(
-    rows: Bool[Array, " n"], new: Float[Array, "n *s"], old: Float[Array, "n *s"]
-) -> Float[Array, "n *s"]:
-    """Some rows from one array, the others from another."""
-    return jnp.where(rows.reshape(-1, *(1,) * (new.ndim - 1)), new, old)

@@ -1,6 +1,5 @@
 """Commands for studies and their pages."""
 
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -180,14 +179,7 @@ def _tell_failures(outcomes: "Sequence[Outcome]") -> None:
 
 def _print_claims(outcome: "Outcome") -> None:
     rows = [
-        (
-            claim.verdict,
-            claim.statement,
-            f"{claim.statistic:.3g} ± {claim.uncertainty:.2g}"
-            if math.isfinite(claim.statistic)
-            else "-",
-        )
-        for claim in outcome.claims()
+        (claim.verdict, claim.statement, claim.measured) for claim in outcome.claims()
     ]
     print_table(("verdict", outcome.study.title, "statistic"), rows)
 

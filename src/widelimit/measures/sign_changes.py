@@ -17,22 +17,28 @@ def sign_changes(
     initial: Params,
     x: Float[Array | np.ndarray, "n d"],
     *,
+    initial_x: Float[Array | np.ndarray, "n d"] | None = None,
     batch_size: int = 64,
 ) -> Int[Array, " n"]:
     r"""Number of units whose sign at an input differs from that at initialisation.
 
-    $$\#\{s : 1[w_s^\top x > 0] \ne 1[w_{s,0}^\top x > 0]\}.$$
+    $$\#\{s : 1[w_s^\top x > 0] \ne 1[w_{s,0}^\top x_0 > 0]\}.$$
+
+    With $x_0$ (`initial_x`) the same weights may be asked at two inputs: at
+    initialisation the share of units that differ is then, in the mean, the angle
+    between $x$ and $x_0$ over $\pi$ (wang2022, Lemma B.6, Eq. (3)).
 
     Args:
         params: Parameters of a two-layer network now.
         initial: The same at initialisation.
         x: Inputs, one per row.
+        initial_x: Inputs $x_0$ for the initial parameters; `x` if `None`.
         batch_size: Inputs to work on at once; each takes a few arrays of one number
             per unit.
 
     Returns:
-        One count per input, no larger than `possible_sign_changes` with the distance
-        of the weights as its radius.
+        One count per input; without `initial_x` no larger than `possible_sign_changes`
+        with the distance of the weights as its radius.
 
     Raises:
         ValueError: If the parameters are not those of one two-layer network, or `x`
@@ -48,15 +54,25 @@ def sign_changes(
             f"`{caller}` needs `params` and `initial` of one network. Got weights of "
             f"shapes {now.shape} and {start.shape}."
         )
-    return _changes(now, start, jnp.asarray(x, now.dtype), batch_size)
+    if initial_x is not None:
+        check_inputs(caller, initial_x, start)
+        if initial_x.shape != x.shape:
+            raise ValueError(
+                f"`{caller}` needs one row of `initial_x` for each of `x`. Got shapes "
+                f"{initial_x.shape} and {x.shape}."
+            )
+    rows = [
+        jnp.asarray(a, now.dtype) for a in (x, x if initial_x is None else initial_x)
+    ]
+    return _changes(now, start, *rows, batch_size)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _changes(now: Array, start: Array, x: Array, batch_size: int) -> Array:
-    def at(row: Float[Array, " d"]) -> Int[Array, ""]:
-        return jnp.sum((row @ now > 0) != (row @ start > 0))
+@functools.partial(jax.jit, static_argnums=4)
+def _changes(now: Array, start: Array, x: Array, x_0: Array, batch_size: int) -> Array:
+    def at(rows: tuple[Array, Array]) -> Int[Array, ""]:
+        return jnp.sum((rows[0] @ now > 0) != (rows[1] @ start > 0))
 
-    return jax.lax.map(at, x, batch_size=min(batch_size, len(x)))
+    return jax.lax.map(at, (x, x_0), batch_size=min(batch_size, len(x)))
 
 
 def possible_sign_changes(

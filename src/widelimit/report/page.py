@@ -154,8 +154,7 @@ def _claims(claims: Sequence[Claim]) -> str:
             f'<tr><td><span class="badge {mark}">{claim.verdict}</span></td>'
             f"<td>{html.escape(claim.statement)}"
             f'<div class="detail">{html.escape(claim.detail)}</div></td>'
-            f'<td class="number">{_number(claim.statistic)}'
-            f"&nbsp;&plusmn;&nbsp;{_number(claim.uncertainty)}</td></tr>"
+            f'<td class="number">{html.escape(claim.measured)}</td></tr>'
         )
     return (
         '<div class="scroll"><table class="claims"><thead><tr><th>Verdict</th>'

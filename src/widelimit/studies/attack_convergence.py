@@ -12,8 +12,8 @@ from widelimit.studies.attack_convergence_trial import (
 )
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import TOLERANCE, guide, near, powers, told
 from widelimit.studies.figure import Curve, Figure, Panel
+from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every, interval, mean_of
 from widelimit.studies.wang2022_problem import LazySettings, Scale, check_lazy
 

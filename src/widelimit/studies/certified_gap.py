@@ -12,9 +12,9 @@ from widelimit.studies.certified_gap_trial import (
     check_certified_gap,
 )
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import powers, told
 from widelimit.studies.figure import Figure, Panel
 from widelimit.studies.kim2023_tables import ACTIVATIONS, known_names
+from widelimit.studies.powers import powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every, log2, mean_of
 
 if TYPE_CHECKING:
@@ -86,12 +86,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "laptop": {
         "data": "mnist",
         "sides": (5, 7, 10, 14),
-        "width": 4096,
+        "width": 2048,
         "train_rows": 30,
-        "attack_rows": 100,
+        "attack_rows": 60,
         "steps": 512,
-        "attack_steps": 100,
-        "restarts": 3,
+        "attack_steps": 30,
+        "restarts": 2,
         "seeds": 5,
     },
     "paper": {

@@ -11,11 +11,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import SCALES
-from widelimit.studies.du2019_curves import told
 from widelimit.studies.figure import Curve, Figure, Histogram
 from widelimit.studies.flip_dimension import MNIST
 from widelimit.studies.flip_settings import FlipSettings
 from widelimit.studies.flip_trial import FLIP_ROWS_TRIAL
+from widelimit.studies.powers import told
 from widelimit.studies.verdicts import Claim, claim_of_every, log2
 from widelimit.studies.wang2022_problem import check_lazy
 

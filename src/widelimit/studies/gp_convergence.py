@@ -8,7 +8,6 @@ from pydantic import Field
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import TOLERANCE, guide, near, powers, told
 from widelimit.studies.figure import Figure, Panel
 from widelimit.studies.gp_convergence_trial import GP_CONVERGENCE_TRIAL, PROJECTIONS
 from widelimit.studies.jacobian_blocks import BLOCK_WORDS, BLOCKS
@@ -20,6 +19,7 @@ from widelimit.studies.kim2023_lattice import (
     depths_of,
 )
 from widelimit.studies.kim2023_tables import ACTIVATIONS
+from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every, interval, judge, log2
 
 if TYPE_CHECKING:

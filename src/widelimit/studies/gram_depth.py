@@ -11,7 +11,6 @@ from pydantic import Field, PositiveInt
 from widelimit.activations import Softplus
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import TOLERANCE, guide, near, powers, told
 from widelimit.studies.du2019_depth_trial import DEPTH_TRIAL, check_rows
 from widelimit.studies.du2019_settings import (
     ProblemSettings,
@@ -19,6 +18,7 @@ from widelimit.studies.du2019_settings import (
     parse,
 )
 from widelimit.studies.figure import Curve, Figure, Panel
+from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every, log2, slopes
 
 if TYPE_CHECKING:

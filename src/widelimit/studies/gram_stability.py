@@ -7,15 +7,7 @@ import numpy as np
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import (
-    TOLERANCE,
-    cases,
-    guide,
-    near,
-    powers,
-    title_of,
-    told,
-)
+from widelimit.studies.du2019_curves import cases, title_of
 from widelimit.studies.du2019_settings import (
     AXES,
     PRESETS,
@@ -24,6 +16,7 @@ from widelimit.studies.du2019_settings import (
 )
 from widelimit.studies.du2019_trial import TRIAL, check
 from widelimit.studies.figure import Figure, Panel
+from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every, log2
 
 if TYPE_CHECKING:

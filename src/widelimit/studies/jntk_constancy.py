@@ -8,7 +8,6 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import TOLERANCE, guide, near, powers, told
 from widelimit.studies.figure import Curve, Figure, Panel
 from widelimit.studies.jacobian_blocks import BLOCK_WORDS
 from widelimit.studies.jntk_constancy_trial import (
@@ -17,6 +16,7 @@ from widelimit.studies.jntk_constancy_trial import (
     check_constancy,
 )
 from widelimit.studies.kim2023_tables import OneTableSettings, title_of
+from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from pydantic import PositiveFloat
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import TOLERANCE, guide, near, powers, told
 from widelimit.studies.figure import Figure, Panel
 from widelimit.studies.jacobian_blocks import BLOCK_WORDS, BLOCKS
 from widelimit.studies.jntk_convergence_trial import JNTK_CONVERGENCE_TRIAL
@@ -20,6 +19,7 @@ from widelimit.studies.kim2023_lattice import (
     depths_of,
 )
 from widelimit.studies.kim2023_tables import ACTIVATIONS
+from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every, log2
 
 if TYPE_CHECKING:

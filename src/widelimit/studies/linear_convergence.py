@@ -6,13 +6,7 @@ import numpy as np
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import (
-    cases,
-    every_seed,
-    over_steps,
-    some_steps,
-    title_of,
-)
+from widelimit.studies.du2019_curves import cases, over_steps, some_steps, title_of
 from widelimit.studies.du2019_rates import (
     claimed,
     known,
@@ -24,7 +18,7 @@ from widelimit.studies.du2019_rates import (
 from widelimit.studies.du2019_settings import AXES, PRESETS, DescentSettings
 from widelimit.studies.du2019_trial import TRIAL, check
 from widelimit.studies.figure import Curve, Figure, Panel
-from widelimit.studies.verdicts import Claim, interval, judge, log2
+from widelimit.studies.verdicts import Claim, every_seed, interval, judge, log2
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -3,28 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from widelimit.studies.base import Study
-from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import TOLERANCE, near, told
-from widelimit.studies.figure import Curve, Figure, Panel
+from widelimit.studies.figure import Figure
 from widelimit.studies.verdicts import Claim, claim_of_every
 from widelimit.studies.wang2022_robust import (
-    FACTOR,
     MNIST,
     PAPER,
     ROBUST_TRIAL,
     RobustSettings,
-    at_position,
-    cells,
     check_robust,
-    constant_near,
-    crossings,
-    curve_of,
     geometric,
 )
+from widelimit.studies.wang2022_threshold import FACTOR, Threshold
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,7 +44,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "laptop": {
         **MNIST,
         "sides": (28,),
-        "widths": (128, 256, 512, 1024, 2048),
+        "widths": (128, 256, 512, 1024),
         "deviations": geometric(0.05, 1.0, 8),
     },
     "paper": {
@@ -62,6 +54,18 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "deviations": geometric(0.05, 1.0, 20),
     },
 }
+
+
+V_50 = Threshold(
+    symbol="V_50",
+    constant=CONSTANT,
+    along="deviation",
+    over="width",
+    letter="m",
+    rises=True,
+    x_title="width m",
+    y_title="deviation V",
+)
 
 
 def points(results: "xr.Dataset") -> "Iterator[tuple[int, float, xr.Dataset]]":
@@ -77,55 +81,26 @@ def _claims(results: "xr.Dataset") -> list[Claim]:
 
 
 def _of(dimension: int, radius: float, at: "xr.Dataset") -> list[Claim]:
-    widths = [int(w) for w in at["width"].values]
-    robust = at["robust_accuracy"]
-    half = crossings(robust, "deviation", "width", rises=True)
-    power = half.powers(np.array(widths))
-    scaled = half.at * np.sqrt(widths)
     name, place = f"[d={dimension},R={radius:g}]", f"d = {dimension}, R = {radius:g}"
     scope = {"side": round(dimension**0.5), "radius": radius}
-
-    def near_curve(factor: float) -> dict[int, np.ndarray]:
-        return {
-            w: at_position(
-                robust.sel(width=w), "deviation", factor * CONSTANT / np.sqrt(w)
-            )
-            for w in widths
-        }
-
-    gone, stands = near_curve(BELOW), near_curve(ABOVE)
-    numbers = "; ".join(
-        f"{told(scaled[:, i])} at m = {w}" for i, w in enumerate(widths)
-    )
+    gone, stands = V_50.beside_curve(at, BELOW), V_50.beside_curve(at, ABOVE)
     return [
-        claim_of_every(
-            f"power{name}",
+        *V_50.claims(
+            at,
+            name,
             f"{place}: the deviation V_50 from which on the robust test accuracy is "
             "over one half goes as m^-1/2.",
-            near(power, -0.5),
-            detail=f"{TOLERANCE} less |p + 1/2|, with p the power; p = {told(power)}. "
-            + half.told("widths"),
-            scope=scope,
-        ),
-        claim_of_every(
-            f"constant{name}",
             f"{place}: V_50 sqrt(m) is {CONSTANT:g}, within a factor of {FACTOR:g}, at "
             "every width.",
-            {
-                (w, end): values
-                for i, w in enumerate(widths)
-                for end, values in constant_near(scaled[:, i], CONSTANT).items()
-            },
-            detail=f"log2 of the factor less that found, where it is largest. V_50 "
-            f"sqrt(m): {numbers}.",
-            scope=scope,
+            scope,
         ),
         claim_of_every(
             f"zero-below{name}",
             f"{place}: with a ball smaller than {CONSTANT:g}/sqrt(m) the robust test "
             f"accuracy is zero: at {BELOW:g} of it, below {GONE:.0%}, at every width.",
             {w: GONE - values for w, values in gone.items()},
-            detail=f"{GONE:g} less the accuracy, interpolated. {_told(gone)}",
+            detail=f"{GONE:g} less the accuracy, interpolated. "
+            + V_50.told_accuracies(gone),
             scope=scope,
         ),
         claim_of_every(
@@ -134,57 +109,28 @@ def _of(dimension: int, radius: float, at: "xr.Dataset") -> list[Claim]:
             f"times {CONSTANT:g}/sqrt(m) the robust test accuracy is over "
             f"{STANDS:.0%}, at every width.",
             {w: values - STANDS for w, values in stands.items()},
-            detail=f"The accuracy less {STANDS:g}, interpolated. {_told(stands)}",
+            detail=f"The accuracy less {STANDS:g}, interpolated. "
+            + V_50.told_accuracies(stands),
             scope=scope,
         ),
     ]
 
 
-def _told(groups: Mapping[int, np.ndarray]) -> str:
-    parts = [
-        f"{np.nanmean(v):.2f} at m = {w}"
-        if np.isfinite(v).any()
-        else f"not measured at m = {w}"
-        for w, v in groups.items()
-    ]
-    return "Mean accuracies: " + "; ".join(parts) + "."
-
-
 def _figures(results: "xr.Dataset") -> list[Figure]:
-    figures = []
-    for dimension, radius, at in points(results):
-        widths = at["width"].values
-        half = crossings(at["robust_accuracy"], "deviation", "width", rises=True)
-        shape = at["robust_accuracy"].isel(deviation=0).transpose("seed", "width")
-        measured = seed_curve(shape.copy(data=half.at), "V_50", "width", log=True)
-        labels = {"x_title": "width m", "y_title": "deviation V"}
-        paper = curve_of("25/√m", CONSTANT, widths)
-        line = (CONSTANT / np.sqrt(widths)).tolist()
-        figures.append(
-            Figure(
-                name=f"robust-deviation-{dimension}-{radius:g}",
-                title=f"Robust accuracy over width and deviation, d = {dimension}, "
-                f"R = {radius:g}",
-                caption="Networks trained by Algorithm 1 in the ball of radius V and "
-                "attacked by PGD; means over seeds. White: the paper's 25/√m. Right: "
-                "where the robust accuracy crosses one half (geometric means over the "
-                "seeds that do, 95 % intervals), beside 25/√m. As wang2022, Figure 4 "
-                "right.",
-                panels=(
-                    cells(at, "robust_accuracy", "width", "deviation",
-                          title="Robust test accuracy", value_title="robust accuracy",
-                          curves=[paper], **labels),
-                    cells(at, "accuracy", "width", "deviation",
-                          title="Clean test accuracy", value_title="accuracy",
-                          curves=[paper], **labels),
-                    Panel("Where one half is crossed", "width m", "deviation V",
-                          [measured,
-                           Curve("25/√m", widths.tolist(), line, theory=True)],
-                          ordered=False),
-                ),
-            )
-        )  # fmt: skip
-    return figures
+    return [
+        Figure(
+            name=f"robust-deviation-{dimension}-{radius:g}",
+            title=f"Robust accuracy over width and deviation, d = {dimension}, "
+            f"R = {radius:g}",
+            caption="Networks trained by Algorithm 1 in the ball of radius V and "
+            "attacked by PGD; means over seeds. White: the paper's 25/√m. Right: "
+            "where the robust accuracy crosses one half (geometric means over the "
+            "seeds that do, 95 % intervals), beside 25/√m. As wang2022, Figure 4 "
+            "right.",
+            panels=V_50.panels(at),
+        )
+        for dimension, radius, at in points(results)
+    ]
 
 
 ROBUST_DEVIATION = Study(
@@ -207,4 +153,3 @@ ROBUST_DEVIATION = Study(
     demo=False,
     check=check_robust,
 )
-"""Robust accuracy of projected adversarial training over m and V."""

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
 
 from widelimit.studies.base import Study
-from widelimit.studies.du2019_curves import told
 from widelimit.studies.figure import Curve, Figure, Panel
+from widelimit.studies.powers import told
 from widelimit.studies.robust_deviation import points
 from widelimit.studies.verdicts import Claim, claim_of_every, interval
 from widelimit.studies.wang2022_robust import (

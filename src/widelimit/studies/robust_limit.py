@@ -8,21 +8,21 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
-from widelimit.studies.du2019_curves import (
-    TOLERANCE,
-    every_seed,
-    guide,
-    near,
-    powers,
-    told,
-)
 from widelimit.studies.figure import Curve, Figure, Panel
 from widelimit.studies.kim2023_tables import OneTableSettings, title_of
+from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.robust_limit_trial import (
     ROBUST_LIMIT_TRIAL,
     check_robust_limit,
 )
-from widelimit.studies.verdicts import Claim, claim_of_every, explained, log2, slopes
+from widelimit.studies.verdicts import (
+    Claim,
+    claim_of_every,
+    every_seed,
+    explained,
+    log2,
+    slopes,
+)
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -38,6 +38,11 @@ class Claim:
         """`holds`, `does not hold` or `undecided`."""
         return {True: "holds", False: "does not hold", None: "undecided"}[self.holds]
 
+    @property
+    def measured(self) -> str:
+        """The statistic with its interval, as text."""
+        return str(Interval(self.statistic, self.uncertainty))
+
     def to_dict(self) -> dict[str, Any]:
         """The claim as JSON data; numbers that are not finite become null."""
         return {
@@ -68,6 +73,13 @@ class Interval:
     def high(self) -> float:
         """Upper end."""
         return self.mean + self.half_width
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.mean):
+            return "not measured"
+        if not math.isfinite(self.half_width):
+            return f"{self.mean:.3g}, no interval"
+        return f"{self.mean:.3g} ± {self.half_width:.2g}"
 
 
 def interval(values: Sequence[float] | np.ndarray, *, tests: int = 1) -> Interval:
@@ -123,6 +135,22 @@ def every(groups: Mapping[Any, np.ndarray]) -> tuple[Interval, bool | None, Any]
     own = {name: interval(values) for name, values in groups.items()}
     weakest = min(own, key=lambda name: _low(own[name]))
     return own[weakest], judge(own[weakest]) or None, weakest
+
+
+def every_seed(values: np.ndarray) -> tuple[Interval, bool | None]:
+    """Judges that a statistic is positive for *every* seed.
+
+    Args:
+        values: The statistic of every seed; NaN for a seed that diverged.
+
+    Returns:
+        The interval of its mean, and the answer, which is open where the mean is
+        positive and some seed is not.
+    """
+    found = interval(values)
+    if found.low > 0:
+        return found, True if (values > 0).all() else None
+    return found, False if found.high < 0 else None
 
 
 def claim_of_every(

@@ -2,14 +2,12 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from pydantic import Field, PositiveInt, model_validator
 
 from widelimit.attacks import AbstractAttack
@@ -18,8 +16,7 @@ from widelimit.layers import Params, Sequential
 from widelimit.networks import wang2022_network
 from widelimit.studies.base import Settings
 from widelimit.studies.memory import check_device_memory, device_memory
-from widelimit.training import Trained, lazy_projection, lazy_radius, train
-from widelimit.training.lazy_ball import LazyProjectionState
+from widelimit.training import Trained, lazy_radius, projected_sgd, train
 
 Scale = Literal["unit", "raw"]
 COPIES = 9  # of the weights of a seed that are alive while it trains
@@ -142,11 +139,18 @@ def _data(name, scale, classes, side, train_rows, test_rows) -> Prepared:
     )
 
 
-class LazyRun:
-    """Networks of one point of a grid: before, and after training."""
+class LazyRun(NamedTuple):
+    """Networks of one point of a grid.
 
-    def __init__(self, network: Any, initial: Params, trained: Trained):
-        self.network, self.initial, self.trained = network, initial, trained
+    Attributes:
+        network: Their description.
+        initial: Parameters before training, with a leading axis of seeds.
+        trained: What came of it.
+    """
+
+    network: Any
+    initial: Params
+    trained: Trained
 
     def seed(self, number: int) -> tuple[Params, Params]:
         """Parameters of one seed, at the start and trained."""
@@ -211,57 +215,6 @@ def train_lazily(
         report=report,
     )
     return LazyRun(network, params, trained)
-
-
-class _ProjectedStep(eqx.Module):
-    """The update of `projected_sgd`, whose numbers are arrays."""
-
-    rate: Float[Array, ""]
-    radius: Float[Array, ""] | None
-    every: int = eqx.field(static=True)
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **_: Any) -> Any:
-        updates = jax.tree.map(lambda g: -self.rate * g, updates)
-        if self.radius is None:
-            return updates, state
-        return lazy_projection(self.radius, every=self.every).update(
-            updates, state, params
-        )
-
-
-def projected_sgd(
-    learning_rate: float, radius: float | None, *, every: int
-) -> optax.GradientTransformation:
-    """SGD, with a projection onto the lazy ball now and then, for many programs.
-
-    `optax.chain(optax.sgd(...), lazy_projection(...))` is equal to no other, and its
-    numbers are part of the program: `train` would compile for each anew. Here rate and
-    radius are arrays, which all share one program.
-
-    Args:
-        learning_rate: The rate.
-        radius: V; `None` for no projection.
-        every: Steps from one projection to the next.
-
-    Returns:
-        The transformation.
-    """
-    return optax.GradientTransformationExtraArgs(
-        _stateless if radius is None else _started,
-        _ProjectedStep(
-            jnp.asarray(learning_rate, jnp.float32),
-            None if radius is None else jnp.asarray(radius, jnp.float32),
-            every,
-        ),
-    )
-
-
-def _stateless(params: Params) -> optax.EmptyState:
-    return optax.EmptyState()
-
-
-def _started(params: Params) -> LazyProjectionState:
-    return LazyProjectionState(params, jnp.zeros((), jnp.int32))
 
 
 def seed_groups(

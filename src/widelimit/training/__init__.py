@@ -8,9 +8,9 @@ from widelimit.training.lazy_ball import (
     Cone,
     LazyBall,
     cone,
-    lazy_projection,
     lazy_radius,
 )
+from widelimit.training.lazy_projection import lazy_projection, projected_sgd
 from widelimit.training.linearised import Linearised
 from widelimit.training.optimizers import step_decay_sgd, zhu2022_sgd
 from widelimit.training.train import Trained, train
@@ -27,6 +27,7 @@ __all__ = [
     "gradient_descent",
     "lazy_projection",
     "lazy_radius",
+    "projected_sgd",
     "step_decay_sgd",
     "train",
     "zhu2022_sgd",

@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import scipy.optimize
 from jaxtyping import Array, Bool, Float
 
@@ -37,7 +36,7 @@ class LazyBall(eqx.Module):
     radius: float | Float[Array, ""]
 
     def __check_init__(self) -> None:
-        _check_radius("LazyBall", self.radius)
+        check_lazy_radius("LazyBall", self.radius)
 
     def distance(self, params: Params) -> Float[Array, ""]:
         r"""Distance $\|W - W_0\|_{2,\infty}$ of the unit that has moved most.
@@ -94,7 +93,7 @@ class LazyBall(eqx.Module):
         Returns:
             Parameters that the ball contains, to the last bit.
         """
-        return _projected(params, self.centre, self.radius, None)
+        return projected(params, self.centre, self.radius, None)
 
 
 def lazy_radius(constant: float, width: int) -> float:
@@ -195,60 +194,8 @@ def cone(ball: LazyBall, params: Params) -> Cone:
     return Cone(best, distance, distance <= float(ball.radius))
 
 
-class LazyProjectionState(NamedTuple):
-    """What the projection remembers: where training started, and the step."""
-
-    centre: Params
-    step: Array
-
-
-def lazy_projection(
-    radius: float | Float[Array, ""], *, every: int = 1
-) -> optax.GradientTransformationExtraArgs:
-    r"""An Optax transformation that keeps the network in a lazy ball.
-
-    Put it last: `optax.chain(optax.sgd(0.1), lazy_projection(radius))`. The centre is
-    what the optimizer was initialised with. What `optax.apply_updates` then gives is in
-    the ball to the last bit.
-
-    Args:
-        radius: $V$ of $B_{2,\infty}(W_0, V)$.
-        every: Steps from one projection to the next; the number of an epoch's steps
-            projects where Algorithm 1 of wang2022 does, behind the epoch.
-
-    Returns:
-        The transformation.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-    _check_radius("lazy_projection", radius)
-    check_count("lazy_projection", "every", every, 1)
-
-    def init(params: Params) -> LazyProjectionState:
-        return LazyProjectionState(params, jnp.zeros((), jnp.int32))
-
-    def update(updates, state, params=None, **_):
-        if params is None:
-            raise ValueError(
-                "`lazy_projection` needs the parameters in `update`. Got none. Call "
-                "`optimizer.update(gradient, state, params)`."
-            )
-        step = state.step + 1
-        kept = jax.lax.cond(
-            step % every == 0,
-            lambda: _projected(
-                optax.apply_updates(params, updates), state.centre, radius, params
-            ),
-            lambda: updates,
-        )
-        return kept, LazyProjectionState(state.centre, step)
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _check_radius(caller: str, radius: Any) -> None:
-    """Raise unless a radius that is known now is positive."""
+def check_lazy_radius(caller: str, radius: Any) -> None:
+    """Raise unless a radius that is known now, outside of programs, is positive."""
     try:
         known = float(radius)
     except jax.errors.ConcretizationTypeError:
@@ -258,8 +205,19 @@ def _check_radius(caller: str, radius: Any) -> None:
     check_positive(caller, "radius", known)
 
 
-def _projected(params: Params, centre: Params, radius: Any, before: Any) -> Any:
-    """The projection, or the updates that lead there from the parameters `before`."""
+def projected(params: Params, centre: Params, radius: Any, before: Any) -> Any:
+    """The projection onto a lazy ball, or the updates that lead there.
+
+    Args:
+        params: Parameters to project.
+        centre: Those at the start.
+        radius: $V$.
+        before: Parameters to which the updates will be added; `None` for the projection
+            itself.
+
+    Returns:
+        Parameters in the ball, or updates whose sum with `before` is.
+    """
     leaves, tree = jax.tree.flatten(params)
     found = list(leaves)
     steps = leaves if before is None else jax.tree.leaves(before)
