@@ -1,5 +1,6 @@
 """Bars in categories as Vega-Lite charts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -30,7 +31,7 @@ def bars_chart(panel: Bars) -> Any:
         "category:N",
         title=panel.x_title,
         sort=list(panel.categories),
-        axis=alt.Axis(labelAngle=0 if len(panel.categories) < 6 else -40),
+        axis=alt.Axis(labelAngle=0 if _short(panel.categories) else -40),
     )
     color = alt.Color(
         "series:N",
@@ -85,6 +86,11 @@ def bars_chart(panel: Bars) -> Any:
     return alt.layer(*layers).properties(
         title=panel.title, width="container", height=260
     )
+
+
+def _short(categories: Sequence[str]) -> bool:
+    """Whether their names stand side by side without touching."""
+    return sum(len(name) + 1 for name in categories) < 44
 
 
 def bars_rows(panel: Bars) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from widelimit.studies.base import Study
+from widelimit.studies.base import Settings, Study
 from widelimit.studies.curves import SCALES, seed_curve
 from widelimit.studies.figure import Curve, Figure, Panel
 from widelimit.studies.settings import RunSettings, Scale, known_initialization
@@ -39,7 +39,13 @@ def _every_tenth(values: "Mapping[str, Any]") -> tuple[int, ...]:
     return tuple(sorted(epoch for epoch in early if epoch <= epochs))
 
 
-class EarlyStoppingSettings(RunSettings):
+class _Stop(Settings):
+    """Read before the probe epochs, whose default depends on it."""
+
+    stop: PositiveInt = 50
+
+
+class EarlyStoppingSettings(RunSettings, _Stop):
     """Two networks, input scales and schedules of the rate.
 
     Attributes:
@@ -62,7 +68,6 @@ class EarlyStoppingSettings(RunSettings):
     networks: tuple[str, ...] = Field(("32x4", "64x8"), min_length=1)
     initialization: str = "he"
     epochs: PositiveInt = 200
-    stop: PositiveInt = 50
     probe_epochs: tuple[int, ...] = Field(default_factory=_every_tenth, min_length=1)
 
     @field_validator("networks")

@@ -56,7 +56,7 @@ class ImageSettings(RunSettings):
     precision: Literal["full", "mixed"] = "full"
     accumulate: PositiveInt = 1
     pictures: Annotated[int, Field(ge=0, le=10)] = 3
-    picture_radius: PositiveFloat = 0.1
+    picture_radius: PositiveFloat = 0.2
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> "ImageSettings":

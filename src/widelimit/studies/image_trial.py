@@ -113,7 +113,9 @@ def train_on_images(
     for label in np.unique(rows):
         means[:, label] = last[:, rows == label].mean(axis=1)
     found = found.assign(class_stability=(("seed", "label"), means.astype(float)))
-    return found if pictures is None else found.merge(pictures)
+    found = found if pictures is None else found.merge(pictures)
+    told = ("initialization", "picture_radius")
+    return found.assign_attrs({name: config[name] for name in told})
 
 
 def _optimizer(
@@ -211,7 +213,7 @@ def training_bytes(network: Any, shape: tuple[int, ...], *, rows: int = 2) -> fl
             return jax.vjp(lambda p: network.apply_training(p, x)[0], params)[1]
 
         params = jax.eval_shape(lambda k: network.init(k, shape), jax.random.key(0))
-        x = jax.ShapeDtypeStruct((count, *shape), jnp.float32)
+        x = jax.ShapeDtypeStruct((count, *shape), jnp.result_type(float))
         kept = jax.tree.leaves(jax.eval_shape(backward, params, x))
         return sum(leaf.size for leaf in kept)
 
@@ -283,7 +285,7 @@ def check_images(settings: Any) -> None:
 def _largest(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The point of the grid with the largest width and depth, of every network."""
     widths = values.get("widths") or [values["width"]]
-    depths = values.get("depths") or [None]
+    depths = values.get("depths") or [0]
     starts = values.get("initializations") or [values["initialization"]]
     return [
         {

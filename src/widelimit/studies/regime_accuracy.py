@@ -149,8 +149,8 @@ def _table(results: "xr.Dataset", labels: list[str]) -> Figure:
             for n in names
         ]
         ends = [(f.low, f.high) for f in found]
-        bars.append((f"{name_of(label)}, ours", [f.mean for f in found], ends))
-    papers = ["lazy, the paper's", "non-lazy, the paper's"]
+        bars.append((f"{name_of(label)}: ours", [f.mean for f in found], ends))
+    papers = ["He (lazy): the paper's", "non-lazy: the paper's"]
     if set(names) & set(PAPER):
         for place, paper in enumerate(papers):
             values = [PAPER.get(n, none)[place] for n in names]
@@ -208,7 +208,7 @@ REGIME_ACCURACY = Study(
     presets={
         "quick": {
             **_RECIPE, "batch_size": 32, "network": "resnet8", "width": 0.5,
-            "epochs": 15, "seeds": 4, "augment": False,
+            "epochs": 15, "seeds": 6, "augment": False,
         },
         "laptop": {
             **_RECIPE, "data": ("cifar10",), "size": 16, "network": "resnet20",

@@ -168,7 +168,7 @@ STABILITY_CNN = Study(
     source="zhu2022, Fig. 7, App. E.3.",
     settings=PlainSettings,
     presets={
-        "quick": {"widths": (4, 8, 16), "epochs": 10, "seeds": 3},
+        "quick": {"depths": (3, 5, 9), "widths": (4, 8, 16), "epochs": 12, "seeds": 3},
         "laptop": {
             "data": "cifar10", "size": 16, "widths": (4, 8, 16, 32), "seeds": 3,
             "train_rows": 1280, "test_rows": 500, "epochs": 30,

@@ -141,8 +141,9 @@ STABILITY_RESNET = Study(
     settings=ResidualSettings,
     presets={
         "quick": {
-            "widths": (1 / 32, 1 / 16, 1 / 8), "epochs": 3, "seeds": 3,
-            "train_rows": 320, "test_rows": 200, "batch_size": 32,
+            "networks": ("resnet8", "resnet20"), "widths": (0.25, 0.5, 1.0),
+            "epochs": 5, "seeds": 3, "train_rows": 320, "test_rows": 200,
+            "batch_size": 32,
         },
         "laptop": {
             "data": "cifar10", "size": 16, "widths": (1 / 32, 1 / 16, 1 / 8, 1 / 4),
