@@ -19,7 +19,9 @@ MOST_CLASSES = 12
 Groups = Sequence[tuple[str, "xr.Dataset"]]
 
 
-def training_figure(groups: Groups, *, name: str, title: str, legend: str) -> Figure:
+def training_figure(
+    groups: Groups, *, name: str, title: str, legend: str, ordered: bool = False
+) -> Figure:
     """Loss and accuracy while networks train.
 
     Args:
@@ -27,11 +29,12 @@ def training_figure(groups: Groups, *, name: str, title: str, legend: str) -> Fi
         name: Of the figure.
         title: What is trained.
         legend: What the series are.
+        ordered: Whether they have an order.
 
     Returns:
         The figure.
     """
-    labels: dict[str, Any] = {"x_log": False, "legend": legend}
+    labels: dict[str, Any] = {"x_log": False, "legend": legend, "ordered": ordered}
     loss = [seed_curve(at["train_loss"], n, "train_epoch") for n, at in groups]
     fit = [seed_curve(at["fit_accuracy"], n, "epoch") for n, at in groups]
     test = [seed_curve(at["accuracy"], n, "epoch") for n, at in groups]

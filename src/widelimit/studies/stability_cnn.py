@@ -138,7 +138,9 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
         width = int(results["width"].values[-1])
         title = f"{_NAMES[network]}, {width} {unit}"
         figures.append(
-            training_figure(widest, name=network, title=title, legend="depth")
+            training_figure(
+                widest, name=network, title=title, legend="depth", ordered=True
+            )
         )
         radius = float(results.attrs.get("picture_radius", 0.1))
         shallow = widest[0][1]
