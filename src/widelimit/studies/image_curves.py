@@ -132,7 +132,7 @@ def pictures_caption(at: "xr.Dataset", radius: float) -> str:
     """
     gains = at["picture_gain"].values.astype(float)
     gains = gains[np.isfinite(gains)]
-    factors = ", ".join(f"{gain:.0f}" for gain in gains)
+    factors = ", ".join(f"{gain:.2g}" for gain in gains)
     return (
         "Images: the first right singular vector of the input Jacobian, as long as "
         f"{radius:.0%} of the image's norm (before clipping to the range of pixels), "
