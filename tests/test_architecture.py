@@ -21,9 +21,10 @@ PARTS = sorted(
 )
 
 # What each part of the core may import from `widelimit`, itself apart.
-BASE = {"_checks", "description"}
+BASE = {"_checks", "_files", "description"}
 CORE = {
     "_checks": set(),
+    "_files": set(),
     "description": set(),
     "balls": BASE,
     "losses": BASE,

@@ -1,6 +1,7 @@
 """The interface of everything that computes trials."""
 
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from widelimit.runs.config import Config
@@ -15,7 +16,11 @@ class Executor(Protocol):
     """Computes trials, in this process or elsewhere."""
 
     def run(
-        self, trial: str, configs: Sequence[Config], watch: Watch
+        self,
+        trial: str,
+        configs: Sequence[Config],
+        watch: Watch,
+        directory: Path | None = None,
     ) -> Generator[Record, None, None]:
         """Compute `trial` for each of `configs`.
 
@@ -27,6 +32,8 @@ class Executor(Protocol):
             trial: Reference of the function, `"package.module:function"`.
             configs: One configuration for each trial.
             watch: Called in the consumer's thread with what running trials report.
+            directory: Folder in which every trial may use the folder named after its
+                key (`Report.directory`); the caller empties it.
 
         Yields:
             One record for each configuration, as they finish.

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, Any
 
 from widelimit._checks import check_at_least
@@ -45,7 +46,11 @@ class ProcessExecutor:
         check_at_least("ProcessExecutor", "workers", self.workers, 1)
 
     def run(
-        self, trial: str, configs: Sequence[Config], watch: Watch
+        self,
+        trial: str,
+        configs: Sequence[Config],
+        watch: Watch,
+        directory: Path | None = None,
     ) -> Generator[Record, None, None]:
         if trial.startswith("__main__:"):
             raise ValueError(
@@ -57,7 +62,7 @@ class ProcessExecutor:
         workers: list[_Worker] = []
         try:
             for cpus in _shares(min(self.workers, len(todo))):
-                workers.append(_Worker(trial, cpus, messages))
+                workers.append(_Worker(trial, cpus, directory, messages))
             while workers:
                 try:
                     worker, message = messages.get(timeout=0.2)
@@ -87,7 +92,9 @@ class ProcessExecutor:
                         if record is None and worker.config is not None:
                             todo.appendleft(worker.config)
                         if todo:
-                            workers.append(_Worker(trial, worker.cpus, messages))
+                            workers.append(
+                                _Worker(trial, worker.cpus, directory, messages)
+                            )
                 if record is not None:
                     yield record  # kept before the worker goes on: one trial is at risk
                 if worker in workers:
@@ -104,14 +111,21 @@ class ProcessExecutor:
 class _Worker:
     """One process, and the thread that passes on its messages, `None` at the end."""
 
-    def __init__(self, trial: str, cpus: list[int], messages: Messages) -> None:
+    def __init__(
+        self, trial: str, cpus: list[int], directory: Path | None, messages: Messages
+    ) -> None:
         self.cpus = cpus
         self.config: Config | None = None
         self.begun = False
         """Whether it has confirmed that it computes `config`."""
         self._started, self._begin = "", 0.0
         path = [os.path.abspath(folder) for folder in sys.path]
-        settings = {"path": path, "trial": trial, "cpus": cpus}
+        settings = {
+            "path": path,
+            "trial": trial,
+            "cpus": cpus,
+            "directory": None if directory is None else str(directory.absolute()),
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _BOOT, json.dumps(settings)],
             stdin=subprocess.PIPE,
@@ -195,7 +209,7 @@ import json, sys
 settings = json.loads(sys.argv[1])
 sys.path[:] = settings["path"]
 from widelimit.runs.worker import main
-main(settings["trial"], settings["cpus"])
+main(settings["trial"], settings["cpus"], settings["directory"])
 """
 
 

@@ -44,7 +44,8 @@ def run_trials(
     """Compute every trial that has no record in `directory` yet, and keep each at once.
 
     Killed at any moment and started again, it computes at most the trials anew that
-    were in flight. A trial that fails leaves a record with its traceback.
+    were in flight, and these from where they last kept something in their own folder
+    (`Report.directory`). A trial that fails leaves a record with its traceback.
 
     Args:
         directory: Where the records are or will be.
@@ -86,7 +87,8 @@ def run_trials(
             display.show(tally)
 
         display.show(tally)
-        records = (executor or SerialExecutor()).run(trial, todo, watch)
+        run = (executor or SerialExecutor()).run
+        records = run(trial, todo, watch, store.unfinished)
         with contextlib.closing(records):
             for record in records:
                 store.write(record)

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from widelimit.runs.config import Config, config_key
 from widelimit.runs.executor import Watch
@@ -25,7 +26,11 @@ class SerialExecutor:
     """
 
     def run(
-        self, trial: str, configs: Sequence[Config], watch: Watch
+        self,
+        trial: str,
+        configs: Sequence[Config],
+        watch: Watch,
+        directory: Path | None = None,
     ) -> Generator[Record, None, None]:
         function = load_trial(trial)
         messages: Messages = queue.SimpleQueue()
@@ -37,7 +42,8 @@ class SerialExecutor:
                 def report(fraction: float) -> None:
                     messages.put((key, fraction))
 
-                messages.put((key, evaluate(function, config, report)))
+                place = None if directory is None else directory / key
+                messages.put((key, evaluate(function, config, report, place)))
 
             threading.Thread(target=work, name=f"trial {key}", daemon=True).start()
             while True:

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from widelimit._files import replace_file
 from widelimit.runs.config import Config, canonical_json, differences, plain
 from widelimit.runs.record import FORMAT, Record
 
@@ -19,6 +21,7 @@ class Store:
     `study.json` holds the configuration of the run, `trials/<key>.json` one record. A
     file is first written beside its place and then moved there in one step, so a reader
     or a run that is killed never leaves half a record. Reading needs no lock.
+    `unfinished/<key>` is for what a trial keeps until it has succeeded.
 
     Args:
         directory: Where; it need not exist.
@@ -27,6 +30,7 @@ class Store:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
         self.trials = self.directory / "trials"
+        self.unfinished = self.directory.absolute() / "unfinished"
         self._study = self.directory / "study.json"
 
     @property
@@ -55,7 +59,8 @@ class Store:
         """Keep the directory for one run, begun or continued with `configuration`.
 
         Other runs are refused meanwhile. The lock goes with the process that holds it,
-        however that ends. What a killed run left half-written is removed.
+        however that ends. What a killed run left half-written is removed, but for what
+        its trials kept to go on from.
 
         Args:
             configuration: Everything that determines the run's trials.
@@ -81,13 +86,24 @@ class Store:
             for folder in (self.directory, self.trials):
                 for stale in folder.glob("*.json.tmp"):
                     stale.unlink()
+            for place in self.unfinished.glob("*"):
+                if place.name in self and self.read(place.name).status == "done":
+                    self._tidy(place.name)
             yield
         finally:
             lock.release()
 
     def write(self, record: Record) -> None:
-        """Put `record` in its place at once; it survives whatever comes next."""
-        _write_atomically(self._path(record.key), record.to_json())
+        """Put `record` in its place at once; it survives whatever comes next.
+
+        If its trial has succeeded, what it kept to go on from is removed.
+
+        Args:
+            record: The record.
+        """
+        _write_text(self._path(record.key), record.to_json())
+        if record.status == "done":
+            self._tidy(record.key)
 
     def __contains__(self, key: str) -> bool:
         return self._path(key).exists()
@@ -130,11 +146,16 @@ class Store:
     def _path(self, key: str) -> Path:
         return self.trials / f"{key}.json"
 
+    def _tidy(self, key: str) -> None:
+        shutil.rmtree(self.unfinished / key, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others are not finished, or there is none
+            self.unfinished.rmdir()
+
     def _begin(self, configuration: dict[str, Any]) -> None:
         old = self.configuration
         if old is None:
             data = {"format": FORMAT, "configuration": configuration}
-            _write_atomically(self._study, json.dumps(data, indent=2, allow_nan=False))
+            _write_text(self._study, json.dumps(data, indent=2, allow_nan=False))
         elif canonical_json(old) != canonical_json(configuration):
             lines = "\n  ".join(differences(old, configuration))
             raise ValueError(
@@ -144,16 +165,5 @@ class Store:
             )
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".tmp")
-    with open(draft, "w", encoding="ascii") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-    if hasattr(os, "O_DIRECTORY"):  # so that the move survives a power cut as well
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+def _write_text(path: Path, text: str) -> None:
+    replace_file(path, lambda file: file.write((text + "\n").encode("ascii")))

@@ -5,7 +5,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -15,8 +17,25 @@ from widelimit.runs.encoding import encode_dataset
 from widelimit.runs.environment import environment
 from widelimit.runs.record import Record
 
-Report = Callable[[float], None]
-"""Tells which fraction of a trial is done, from 0 to 1; any thread may call it."""
+
+@dataclass(frozen=True)
+class Report:
+    """What a trial is given beside its configuration: called with the fraction done.
+
+    Args:
+        tell: Receives the fraction, from 0 to 1; any thread may call it.
+        directory: Where the trial may keep what it needs to go on if it is killed, such
+            as a `training.Checkpoint`: it belongs to this configuration in this run,
+            stays until the trial has succeeded, and then goes. It need not exist yet.
+            `None` where there is no such place.
+    """
+
+    tell: Callable[[float], None]
+    directory: Path | None = None
+
+    def __call__(self, fraction: float) -> None:
+        self.tell(fraction)
+
 
 Trial = Callable[[dict[str, Any], Report], xr.Dataset]
 """Computes one configuration. All randomness comes from seeds in the configuration, and
@@ -50,7 +69,12 @@ def load_trial(reference: str) -> Trial:
         ) from error
 
 
-def evaluate(trial: Trial, config: Config, report: Report) -> Record:
+def evaluate(
+    trial: Trial,
+    config: Config,
+    report: Callable[[float], None],
+    directory: Path | None = None,
+) -> Record:
     """The record of `trial(config, report)`, whether it returns or raises.
 
     Every exception makes a failed record, `SystemExit` and `KeyboardInterrupt` too: a
@@ -60,6 +84,7 @@ def evaluate(trial: Trial, config: Config, report: Report) -> Record:
         trial: Function to call, with its own copy of `config`.
         config: The trial's configuration.
         report: Called with fractions done, at most a few times a second.
+        directory: Where the trial may keep what it needs to go on.
 
     Returns:
         The record.
@@ -68,7 +93,7 @@ def evaluate(trial: Trial, config: Config, report: Report) -> Record:
     begin = time.perf_counter()
     values, error = None, None
     try:
-        values = trial(plain(config), _throttled(report))
+        values = trial(plain(config), Report(_throttled(report), directory))
         _check_values(values)  # what cannot be written fails here, not in the store
     except BaseException:
         values, error = None, traceback.format_exc()
@@ -85,7 +110,9 @@ def _check_values(values: Any) -> None:
     encode_dataset(values)
 
 
-def _throttled(report: Report, interval: float = 0.25) -> Report:
+def _throttled(
+    report: Callable[[float], None], interval: float = 0.25
+) -> Callable[[float], None]:
     lock = threading.Lock()
     last = -interval
 

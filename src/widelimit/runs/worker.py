@@ -15,15 +15,17 @@ import queue
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any, TextIO
 
 
-def main(trial: str, cpus: list[int]) -> None:
+def main(trial: str, cpus: list[int], directory: str | None) -> None:
     """Serve until the input ends.
 
     Args:
         trial: Reference of the function, `"package.module:function"`.
         cpus: The cores to use; empty for all.
+        directory: Folder of the folders that trials may use, named after their keys.
     """
     tasks, messages = _take_streams()
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -55,7 +57,8 @@ def main(trial: str, cpus: list[int]) -> None:
             send(key=key, fraction=fraction)
 
         send(begun=key)
-        send(record=evaluate(function, config, report).to_json())
+        place = None if directory is None else Path(directory, key)
+        send(record=evaluate(function, config, report, place).to_json())
 
 
 def _take_streams() -> tuple[TextIO, TextIO]:

@@ -10,12 +10,11 @@ import numpy as np
 import optax
 
 from widelimit.datasets import PreparedImages, load, prepare_images
-from widelimit.layers import is_statistic
 from widelimit.studies.image_settings import image_network
 from widelimit.studies.memory import check_device_memory, device_memory
 from widelimit.studies.pictures import damaging_directions
 from widelimit.studies.trial import TILE_BYTES, TrainingProbe, paper_rate, results_of
-from widelimit.training import CropFlip, train
+from widelimit.training import Checkpoint, CropFlip, momentum_sgd, train
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,6 +81,9 @@ def train_on_images(
             augmentation=CropFlip() if config["augment"] else None,
             probe=probe,
             probe_epochs=config["probe_epochs"],
+            precision=config["precision"],
+            accumulate=config["accumulate"],
+            checkpoint=_checkpoint(report, seed),
             report=lambda share, number=number: report((number + share) / len(seeds)),
         )
         params = jax.tree.map(lambda leaf: leaf[0], trained.params)
@@ -118,10 +120,16 @@ def train_on_images(
     return found.assign_attrs({name: config[name] for name in told})
 
 
+def _checkpoint(report: Any, seed: int) -> Checkpoint | None:
+    """Where a seed's training is kept, if the trial has a place for it."""
+    place = getattr(report, "directory", None)
+    return None if place is None else Checkpoint(place / f"seed-{seed}.npz", every=5)
+
+
 def _optimizer(
     config: Mapping[str, Any], steps: int, rate: float
 ) -> optax.GradientTransformation:
-    return _momentum_sgd(
+    return momentum_sgd(
         rate,
         steps_per_epoch=steps,
         epochs=config["epochs"],
@@ -130,29 +138,6 @@ def _optimizer(
         momentum=config["momentum"],
         weight_decay=config["weight_decay"],
     )
-
-
-@functools.cache
-def _momentum_sgd(
-    rate, *, steps_per_epoch, epochs, schedule, milestones, momentum, weight_decay
-) -> optax.GradientTransformation:
-    # Until `training.momentum_sgd` is here.
-    total = steps_per_epoch * epochs
-    if schedule == "step":
-        factors = {round(share * total): 0.1 for share in milestones}
-        rate = optax.piecewise_constant_schedule(rate, factors)
-    elif schedule == "cosine":
-        rate = optax.cosine_decay_schedule(rate, total)
-
-    def decays(params):
-        return jax.tree_util.tree_map_with_path(
-            lambda path, _: not is_statistic(path), params
-        )
-
-    sgd = optax.sgd(rate, momentum=momentum or None)
-    if not weight_decay:
-        return sgd
-    return optax.chain(optax.add_decayed_weights(weight_decay, decays), sgd)
 
 
 def network_of(config: Mapping[str, Any], outputs: int) -> Any:

@@ -1,10 +1,24 @@
 """Optimisers with the papers' schedules."""
 
 import functools
+import math
+from typing import Literal
 
+import jax
 import optax
 
-from widelimit._checks import check_at_least, check_positive
+from widelimit._checks import (
+    check_at_least,
+    check_count,
+    check_number,
+    check_one_of,
+    check_positive,
+)
+from widelimit.layers import Params, is_statistic
+
+ScheduleName = Literal["constant", "step", "cosine"]
+FIXED = "signs"  # of a `Readout`
+OFFSETS = ("bias", "scale", "shift")
 
 
 @functools.cache
@@ -62,3 +76,107 @@ def zhu2022_sgd(
         An Optax transformation.
     """
     return step_decay_sgd(learning_rate, steps_per_epoch=steps_per_epoch, epochs=epochs)
+
+
+@functools.cache
+def momentum_sgd(
+    learning_rate: float,
+    *,
+    steps_per_epoch: int,
+    epochs: int,
+    schedule: ScheduleName = "constant",
+    milestones: tuple[float, ...] = (0.5, 0.75),
+    decay: float = 0.1,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    decay_all: bool = True,
+) -> optax.GradientTransformation:
+    r"""Stochastic gradient descent with momentum and weight decay, as PyTorch has it.
+
+    $$g_t = \nabla L(w_t) + \lambda w_t, \quad b_t = \mu b_{t-1} + g_t, \quad
+      w_{t+1} = w_t - \eta_t b_t,$$
+
+    or $w_{t+1} = w_t - \eta_t (g_t + \mu b_t)$ with Nesterov's momentum. Of $T$ steps
+    in all, $\eta_t = \eta$ with the schedule `constant`; with `step` it is multiplied
+    by `decay` at the first step $t \ge s T$, for every share $s$ in `milestones`; with
+    `cosine` it is $\tfrac12 \eta\,(1 + \cos(\pi t / T))$. Equal arguments give the
+    same object, so that a program compiled for it is found again.
+
+    Weight decay acts on all that is trained, biases and the scales and shifts of batch
+    normalisation included, as in PyTorch; `decay_all=False` spares these. Running
+    statistics and the signs of a `Readout` never decay.
+
+    Args:
+        learning_rate: $\eta$.
+        steps_per_epoch: Number of mini-batches in an epoch.
+        epochs: Length of the training.
+        schedule: What becomes of the rate.
+        milestones: Shares of the training, between 0 and 1, for the schedule `step`.
+        decay: Factor at every milestone.
+        momentum: $\mu$, from 0 to below 1.
+        nesterov: Whether momentum is Nesterov's.
+        weight_decay: $\lambda$, in the units of a gradient per weight.
+        decay_all: Whether arrays named `bias`, `scale` and `shift` decay too.
+
+    Returns:
+        An Optax transformation.
+
+    Raises:
+        ValueError: If a number is out of range or the schedule unknown.
+
+    Example:
+        >>> steps = {"steps_per_epoch": 390, "epochs": 200}
+        >>> sgd = momentum_sgd(0.1, **steps, schedule="cosine", weight_decay=5e-4)
+        >>> sgd is momentum_sgd(0.1, **steps, schedule="cosine", weight_decay=5e-4)
+        True
+    """
+    caller = "momentum_sgd"
+    check_positive(caller, "learning_rate", learning_rate)
+    check_count(caller, "steps_per_epoch", steps_per_epoch, 1)
+    check_count(caller, "epochs", epochs, 1)
+    check_one_of(caller, "schedule", schedule, ("constant", "step", "cosine"))
+    check_positive(caller, "decay", decay)
+    if not all(0 < share < 1 for share in milestones):
+        raise ValueError(
+            f"`{caller}` needs `milestones` between 0 and 1, as shares of the training."
+            f" Got `milestones={milestones}`. Divide epochs by `epochs`."
+        )
+    check_number(caller, "momentum", momentum)
+    if not (0 <= momentum < 1) or (nesterov and momentum == 0):
+        raise ValueError(
+            f"`{caller}` needs `0 <= momentum < 1`, and above 0 if it is Nesterov's. "
+            f"Got `momentum={momentum}` and `nesterov={nesterov}`."
+        )
+    check_number(caller, "weight_decay", weight_decay)
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise ValueError(
+            f"`{caller}` needs a finite `weight_decay >= 0`. Got "
+            f"`weight_decay={weight_decay}`."
+        )
+    steps = steps_per_epoch * epochs
+    rate = learning_rate
+    if schedule == "step":
+        factors: dict[int, float] = {}
+        for share in milestones:  # two of a short training may fall on one step
+            step = math.ceil(round(share * steps, 6))
+            factors[step] = factors.get(step, 1.0) * decay
+        rate = optax.piecewise_constant_schedule(learning_rate, factors)
+    elif schedule == "cosine":
+        rate = optax.cosine_decay_schedule(learning_rate, steps)
+    moved = optax.sgd(rate, momentum=momentum or None, nesterov=nesterov)
+    if weight_decay == 0:
+        return moved
+    decays = functools.partial(_decays, everything=decay_all)
+    return optax.chain(optax.add_decayed_weights(weight_decay, decays), moved)
+
+
+def _decays(params: Params, *, everything: bool) -> Params:
+    """Which arrays of the parameters decay, as a tree of booleans."""
+    spared = (FIXED,) if everything else (FIXED, *OFFSETS)
+
+    def decays(path, leaf):
+        names = {getattr(key, "key", None) for key in path[-1:]}
+        return not (is_statistic(path) or names & set(spared))
+
+    return jax.tree_util.tree_map_with_path(decays, params)

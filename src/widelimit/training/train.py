@@ -1,31 +1,37 @@
 """Training many seeds of one network in one compiled program."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree, Shaped
+from jaxtyping import Array, Float, Int, Key, PyTree, Shaped, UInt8
 
-from widelimit._checks import (
-    check_at_least,
-    check_count,
-    check_finite,
-    check_positive,
-    check_rows,
-)
+from widelimit._checks import check_at_least, check_positive
 from widelimit.attacks import AbstractAttack
-from widelimit.attacks.arguments import check_attack, labels_or_numbers
-from widelimit.kernels.empirical_checks import check_params
-from widelimit.layers import AbstractLayer, Params
+from widelimit.layers import Params
 from widelimit.losses import LossName, loss_function
-from widelimit.training.jacobian_penalty import JacobianPenalty, check_penalty
-from widelimit.training.program import Inputs, Plan, run_seeds
+from widelimit.training.checkpoint import Checkpoint, run_with_checkpoint
+from widelimit.training.checks import (
+    check_accumulate,
+    check_adversary,
+    check_data,
+    check_precision,
+    check_probe,
+    check_row_by_row,
+    check_scaling,
+    check_seeds,
+)
+from widelimit.training.epoch import Inputs
+from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.pixel_scaling import PixelScaling
+from widelimit.training.plan import Plan
+from widelimit.training.program import run_seeds, start_seeds
 from widelimit.training.progress import listening
 
+Precision = Literal["full", "mixed"]
 Apply = Callable[[Params, Float[Array, "n *s"]], Float[Array, "n o"]]
 Probe = Callable[[Params, Params], PyTree[Shaped[Array, "..."]]]
 
@@ -67,7 +73,7 @@ class Trained(eqx.Module):
 def train(
     apply: Apply,
     params: Params,
-    x: Float[Array, "n *s"],
+    x: Float[Array, "n *s"] | UInt8[Array, "n h w c"],
     targets: Float[Array, "n o"],
     *,
     loss: LossName,
@@ -79,9 +85,13 @@ def train(
     lazy_radius: float | None = None,
     adversary: AbstractAttack | None = None,
     patience: int | None = None,
+    scaling: PixelScaling | None = None,
     augmentation: Callable[[Array, Array], Array] | None = None,
+    precision: Precision = "full",
+    accumulate: int = 1,
     probe: Probe | None = None,
     probe_epochs: Sequence[int] = (),
+    checkpoint: Checkpoint | None = None,
     report: Callable[[float], None] | None = None,
 ) -> Trained:
     r"""Train every seed on the same data, each with its own mini-batches.
@@ -105,7 +115,7 @@ def train(
     Args:
         apply: Outputs for a batch of inputs: a network, or any function.
         params: Initial parameters, every array with a leading axis of seeds.
-        x: Inputs, one per row.
+        x: Inputs, one per row; with `scaling`, images as bytes.
         targets: Targets, one row per input.
         loss: Name of the loss, whose mean over the batch is minimised.
         optimizer: An Optax transformation.
@@ -120,11 +130,24 @@ def train(
             adversarial training; with `lazy_projection` in the optimizer, Algorithm 1
             of wang2022.
         patience: Epochs without a new highest robust accuracy after which a seed stops.
+        scaling: Makes numbers of the bytes of every step's images, which take a quarter
+            of the memory; the same result as with scaled images, to rounding.
         augmentation: Function of a batch and a random key that changes the inputs of
             every step, such as `CropFlip()`; it is called inside the program.
+        precision: `full`, that of the data and the parameters; or `mixed`, which
+            computes the network and its gradient in bfloat16, from parameters that are
+            kept and moved in float32, with losses and running statistics in float32.
+            Probes see the network in float32.
+        accumulate: Equal parts in which a step takes its batch, one after the other, if
+            the whole does not fit into memory; it must divide `batch_size`. The result
+            is the same to rounding, but for layers that normalise by the batch, whose
+            statistics are those of the parts (each updates the running ones), and for
+            the random directions of a `jacobian_penalty`, which are others.
         probe: Function of one seed's parameters now and at initialisation, evaluated
             inside the program; make it an `equinox.Module` if it holds arrays.
         probe_epochs: Epochs after which to call the probe; 0 is before training.
+        checkpoint: File in which the state is kept as it goes, so that a training that
+            was killed goes on with the same call; the same bits come out as without.
         report: Called now and then, from another thread, with the share done.
 
     Returns:
@@ -132,67 +155,57 @@ def train(
 
     Raises:
         ValueError: If shapes disagree, a number is not finite or out of range, a probe
-            epoch lies outside the training, or the Jacobian of a network with kinks is
-            to be penalised.
+            epoch lies outside the training, the Jacobian of a network with kinks is to
+            be penalised, or the checkpoint is damaged or belongs to another training.
     """
     caller = "train"
-    _check_data(caller, x, targets, batch_size, loss)
+    check_data(caller, x, targets, batch_size, loss, scaling)
     check_at_least(caller, "epochs", epochs, 0)
-    _check_seeds(caller, apply, params, keys, x)
+    check_accumulate(caller, accumulate, batch_size)
+    check_precision(caller, precision, params, x, jacobian_penalty, adversary)
+    check_seeds(caller, apply, params, keys, x)
     stops = sorted(set(probe_epochs))
-    if stops and not (0 <= stops[0] and stops[-1] <= epochs):
-        raise ValueError(
-            f"`train` needs `probe_epochs` from 0 to `epochs={epochs}`. Got {stops}."
-        )
-    if probe is not None and not stops:
-        raise ValueError(
-            "`train` needs `probe_epochs` when it is given a probe. Got none. Pass "
-            f"`probe_epochs=(0, {epochs})` to probe before and after training."
-        )
-    if jacobian_penalty is not None:
-        check_penalty(caller, jacobian_penalty, apply)
-        if getattr(apply, "batched", False):
-            raise ValueError(
-                f"`{caller}` needs a network that treats every row by itself for a "
-                "penalty on the Jacobian. Got one that normalises by the batch."
-            )
+    check_probe(caller, probe, stops, epochs)
+    check_row_by_row(caller, jacobian_penalty, apply)
     row_loss = loss_function(loss)
-    if loss == "margin":
-        raise ValueError(
-            "`train` needs a loss with a lower end. Got `loss='margin'`, which falls "
-            "for ever as outputs grow. Take `logistic` or `cross-entropy`."
-        )
     if lazy_radius is not None:
         check_positive(caller, "lazy_radius", lazy_radius)
-    _check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
+    check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
+    check_scaling(caller, scaling, adversary)
     x, targets = jnp.asarray(x), jnp.asarray(targets)
+    dtype = x.dtype if scaling is None else jax.tree.leaves(params)[0].dtype
+    plan = Plan(
+        apply=apply,
+        row_loss=row_loss,
+        penalty=jacobian_penalty,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        stops=tuple(stops),
+        patience=patience,
+        scaling=scaling,
+        augmentation=augmentation,
+        accumulate=accumulate,
+        mixed=precision == "mixed",
+        dtype=dtype,
+    )
     with listening(report) as listener:
-        ran = run_seeds(
-            params,
-            keys,
-            Inputs(
-                x=x,
-                targets=targets,
-                # Arrays, as numbers would be part of the program and recompile it.
-                adversary=_with_arrays(adversary, x.dtype),
-                lazy_radius=_with_arrays(lazy_radius, x.dtype),
-                probe=probe,
-                listener=listener,
-            ),
-            Plan(
-                apply=apply,
-                row_loss=row_loss,
-                penalty=jacobian_penalty,
-                optimizer=optimizer,
-                epochs=epochs,
-                batch_size=batch_size,
-                stops=tuple(stops),
-                patience=patience,
-                augmentation=augmentation,
-            ),
+        inputs = Inputs(
+            x=x,
+            targets=targets,
+            # Arrays, as numbers would be part of the program and recompile it.
+            adversary=_with_arrays(adversary, dtype),
+            lazy_radius=_with_arrays(lazy_radius, dtype),
+            probe=probe,
+            listener=listener,
         )
+        state = start_seeds(params, keys, inputs, plan)
+        if checkpoint is None:
+            ran = run_seeds(state, params, 0, epochs, inputs, plan)
+        else:
+            ran = run_with_checkpoint(checkpoint, state, params, inputs, plan)
         jax.block_until_ready(ran)
-    values, squares, robust = jnp.moveaxis(ran.history, -1, 0)
+    values, squares, robust = jnp.moveaxis(ran.history[:, :epochs], -1, 0)
     return Trained(
         params=ran.seeds.params,
         loss=values,
@@ -203,71 +216,6 @@ def train(
         stopped_at=ran.seeds.stopped_at,
         probes=ran.probes,
     )
-
-
-def _check_data(
-    caller: str, x: Any, targets: Any, batch_size: int, loss: LossName
-) -> None:
-    for name, value in (("x", x), ("targets", targets)):
-        if not hasattr(value, "ndim"):
-            raise ValueError(
-                f"`{caller}` needs an array as `{name}`. Got a "
-                f"`{type(value).__name__}`. Convert it with `jnp.asarray`."
-            )
-    if getattr(x, "ndim", 0) < 3:  # images may have more axes
-        check_rows(caller, "x", x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(
-            f"`{caller}` needs `x` in a floating-point type, in which losses are kept. "
-            f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`."
-        )
-    check_at_least(caller, "batch_size", batch_size, 1)
-    check_finite(caller, "x", x)
-    check_finite(caller, "targets", targets)
-    if len(targets) != len(x) or batch_size > len(x):
-        raise ValueError(
-            "`train` needs one target per row of `x` and a batch that fits. Got "
-            f"`x.shape={x.shape}`, `targets.shape={targets.shape}`, "
-            f"`batch_size={batch_size}`."
-        )
-    if loss == "logistic" and not np.isin(np.asarray(targets), (-1, 1)).all():
-        raise ValueError(
-            f"`{caller}` needs targets +1 and -1 for the loss `logistic`. Got others. "
-            "Take `2 * labels - 1` of labels 0 and 1."
-        )
-
-
-def _check_seeds(caller: str, apply: Any, params: Any, keys: Any, x: Any) -> None:
-    seeds = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
-    if seeds != {(len(keys),)}:
-        lengths = sorted(length for (length,) in seeds - {()})
-        raise ValueError(
-            f"`{caller}` needs a leading axis of seeds on every parameter, as long as "
-            f"`keys`. Got lengths {lengths} and {len(keys)} keys. Initialise "
-            "with `jax.vmap(lambda k: network.init(k, shape))(keys)`."
-        )
-    if isinstance(apply, AbstractLayer):
-        check_params(caller, apply, params, x.shape[1:], (len(keys),))
-
-
-def _check_adversary(
-    caller: str, adversary: Any, patience: Any, penalty: Any, x: Any, targets: Any
-) -> None:
-    if adversary is None:
-        if patience is not None:
-            raise ValueError(
-                f"`{caller}` needs an `adversary` when it is given `patience`, which "
-                "waits for the robust accuracy to rise. Got none."
-            )
-        return
-    check_attack(caller, adversary, np.asarray(x))
-    labels_or_numbers(caller, targets, len(x), None)
-    if penalty is not None:
-        raise ValueError(
-            f"`{caller}` needs either an `adversary` or a `jacobian_penalty`. Got both."
-        )
-    if patience is not None:
-        check_count(caller, "patience", patience, 1)
 
 
 def _with_arrays(tree: Any, dtype: Any) -> Any:

@@ -1,0 +1,171 @@
+"""What `train` refuses before it compiles anything."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from widelimit._checks import (
+    check_at_least,
+    check_count,
+    check_finite,
+    check_one_of,
+    check_rows,
+)
+from widelimit.attacks.arguments import check_attack, labels_or_numbers
+from widelimit.kernels.empirical_checks import check_params
+from widelimit.layers import AbstractLayer
+from widelimit.losses import LossName
+from widelimit.training.jacobian_penalty import check_penalty
+from widelimit.training.pixel_scaling import PixelScaling
+
+
+def check_data(
+    caller: str,
+    x: Any,
+    targets: Any,
+    batch_size: int,
+    loss: LossName,
+    scaling: PixelScaling | None,
+) -> None:
+    """Refuse inputs and targets that do not fit together, or not the loss."""
+    for name, value in (("x", x), ("targets", targets)):
+        if not hasattr(value, "ndim"):
+            raise ValueError(
+                f"`{caller}` needs an array as `{name}`. Got a "
+                f"`{type(value).__name__}`. Convert it with `jnp.asarray`."
+            )
+    if getattr(x, "ndim", 0) < 3:  # images may have more axes
+        check_rows(caller, "x", x)
+    if scaling is not None:
+        scaling.check(caller, x)
+    elif not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"`{caller}` needs `x` in a floating-point type, in which losses are kept. "
+            f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`, or give the "
+            "`scaling` of images that are kept as bytes."
+        )
+    check_at_least(caller, "batch_size", batch_size, 1)
+    if scaling is None:
+        check_finite(caller, "x", x)
+    check_finite(caller, "targets", targets)
+    if len(targets) != len(x) or batch_size > len(x):
+        raise ValueError(
+            "`train` needs one target per row of `x` and a batch that fits. Got "
+            f"`x.shape={x.shape}`, `targets.shape={targets.shape}`, "
+            f"`batch_size={batch_size}`."
+        )
+    if loss == "margin":
+        raise ValueError(
+            f"`{caller}` needs a loss with a lower end. Got `loss='margin'`, which "
+            "falls for ever as outputs grow. Take `logistic` or `cross-entropy`."
+        )
+    if loss == "logistic" and not np.isin(np.asarray(targets), (-1, 1)).all():
+        raise ValueError(
+            f"`{caller}` needs targets +1 and -1 for the loss `logistic`. Got others. "
+            "Take `2 * labels - 1` of labels 0 and 1."
+        )
+
+
+def check_seeds(caller: str, apply: Any, params: Any, keys: Any, x: Any) -> None:
+    """Refuse parameters without an axis of seeds, or not those of the network."""
+    seeds = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
+    if seeds != {(len(keys),)}:
+        lengths = sorted(length for (length,) in seeds - {()})
+        raise ValueError(
+            f"`{caller}` needs a leading axis of seeds on every parameter, as long as "
+            f"`keys`. Got lengths {lengths} and {len(keys)} keys. Initialise "
+            "with `jax.vmap(lambda k: network.init(k, shape))(keys)`."
+        )
+    if isinstance(apply, AbstractLayer):
+        check_params(caller, apply, params, x.shape[1:], (len(keys),))
+
+
+def check_adversary(
+    caller: str, adversary: Any, patience: Any, penalty: Any, x: Any, targets: Any
+) -> None:
+    """Refuse an attack that does not fit the data, or patience without one."""
+    if adversary is None:
+        if patience is not None:
+            raise ValueError(
+                f"`{caller}` needs an `adversary` when it is given `patience`, which "
+                "waits for the robust accuracy to rise. Got none."
+            )
+        return
+    check_attack(caller, adversary, np.asarray(x))
+    labels_or_numbers(caller, targets, len(x), None)
+    if penalty is not None:
+        raise ValueError(
+            f"`{caller}` needs either an `adversary` or a `jacobian_penalty`. Got both."
+        )
+    if patience is not None:
+        check_count(caller, "patience", patience, 1)
+
+
+def check_probe(caller: str, probe: Any, stops: list[int], epochs: int) -> None:
+    """Refuse epochs of a probe outside the training, and a probe without any."""
+    if stops and not (0 <= stops[0] and stops[-1] <= epochs):
+        raise ValueError(
+            f"`{caller}` needs `probe_epochs` from 0 to `epochs={epochs}`. Got {stops}."
+        )
+    if probe is not None and not stops:
+        raise ValueError(
+            f"`{caller}` needs `probe_epochs` when it is given a probe. Got none. Pass "
+            f"`probe_epochs=(0, {epochs})` to probe before and after training."
+        )
+
+
+def check_row_by_row(caller: str, penalty: Any, apply: Any) -> None:
+    """Refuse a penalty on the Jacobian of a network that is not smooth, or batched."""
+    if penalty is None:
+        return
+    check_penalty(caller, penalty, apply)
+    if getattr(apply, "batched", False):
+        raise ValueError(
+            f"`{caller}` needs a network that treats every row by itself for a "
+            "penalty on the Jacobian. Got one that normalises by the batch."
+        )
+
+
+def check_accumulate(caller: str, accumulate: Any, batch_size: int) -> None:
+    """Refuse parts that do not divide the batch."""
+    check_count(caller, "accumulate", accumulate, 1)
+    if batch_size % accumulate:
+        raise ValueError(
+            f"`{caller}` needs `accumulate` to divide the batch. Got "
+            f"`accumulate={accumulate}` and `batch_size={batch_size}`. Take parts of "
+            f"one size, such as `batch_size={max(1, batch_size // accumulate)} * "
+            f"{accumulate}`."
+        )
+
+
+def check_precision(
+    caller: str, precision: Any, params: Any, x: Any, penalty: Any, adversary: Any
+) -> None:
+    """Refuse mixed precision of what is not in float32, or is finer than bfloat16."""
+    check_one_of(caller, "precision", precision, ("full", "mixed"))
+    if precision == "full":
+        return
+    if penalty is not None or adversary is not None:
+        name = "jacobian_penalty" if penalty is not None else "adversary"
+        raise ValueError(
+            f"`{caller}` needs full precision with a `{name}`, which differentiates by "
+            "the inputs. Got `precision='mixed'`. Take `precision='full'`."
+        )
+    types = {str(leaf.dtype) for leaf in (*jax.tree.leaves(params), x)}
+    if types - {"float32", "uint8"}:
+        raise ValueError(
+            f"`{caller}` needs float32 with `precision='mixed'`, which keeps parameters"
+            f" and losses so. Got {', '.join(sorted(types))}. Convert parameters, `x` "
+            "and `targets` with `.astype('float32')`, or take `precision='full'`."
+        )
+
+
+def check_scaling(caller: str, scaling: Any, adversary: Any) -> None:
+    """Refuse to attack bytes."""
+    if scaling is not None and adversary is not None:
+        raise ValueError(
+            f"`{caller}` needs floating inputs with an `adversary`, which moves them. "
+            "Got a `scaling`. Scale the images first: `x = scaling(x)`."
+        )
