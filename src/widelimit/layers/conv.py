@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_count
 from widelimit.layers.base import Params, Shape
+from widelimit.layers.convolution import convolve
 from widelimit.layers.gradients import inner_products
 from widelimit.layers.heights import height_of_patches
 from widelimit.layers.moments import Moments
@@ -19,8 +19,6 @@ from widelimit.layers.shared_gradients import (
 )
 from widelimit.layers.weights import AbstractWeights, Parameterization
 from widelimit.layers.windows import Windows
-
-DIMENSIONS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
 
 
 @dataclass(frozen=True)
@@ -106,13 +104,12 @@ class Conv(AbstractWeights):
                 "the `input_shape` of these inputs."
             )
         axes = range(len(self.window))
-        y = jax.lax.conv_general_dilated(
-            windows.padded(x, [(1 + axis, axis) for axis in axes]),
-            weight,
-            windows.strides,
-            "VALID",
-            dimension_numbers=DIMENSIONS[len(axes)],
-        )
+        if windows.padding == "circular":
+            x = windows.padded(x, [(1 + axis, axis) for axis in axes])
+            margins = ((0, 0),) * len(axes)
+        else:
+            margins = tuple(windows.margin(i, x.shape[1 + i]) for i in axes)
+        y = convolve(x, weight, windows.strides, margins)
         return self._scaled(y, params, fan_in)
 
     def gradient_factors(

@@ -26,6 +26,7 @@ from widelimit.measures.perturbation import (
 from widelimit.measures.proportion import Proportion, proportion, proportion_of
 from widelimit.measures.score import Score, score
 from widelimit.measures.sign_changes import possible_sign_changes, sign_changes
+from widelimit.measures.stability_plan import StabilityPlan, stability_plan
 
 __all__ = [
     "Estimate",
@@ -35,6 +36,7 @@ __all__ = [
     "Proportion",
     "SampledStability",
     "Score",
+    "StabilityPlan",
     "input_jacobian",
     "largest_gradient_difference",
     "lazy_ratio",
@@ -52,4 +54,5 @@ __all__ = [
     "sampled_perturbation_stability",
     "score",
     "sign_changes",
+    "stability_plan",
 ]

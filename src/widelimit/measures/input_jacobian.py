@@ -1,11 +1,10 @@
 """Jacobians with respect to the input."""
 
-import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from widelimit._checks import check_rows
 
@@ -47,7 +46,8 @@ def input_jacobian(
         f: Function of one input, with a scalar or an array of outputs.
         x: Inputs, vectors or images, one per row; d counts the features of either.
         batch_size: Rows to work on at once; all of them if `None`. Memory is that of
-            `batch_size * o` passes through `f`.
+            `batch_size * o` passes through `f`; of images, whose outputs follow one
+            another, that of `batch_size` passes.
 
     Returns:
         The Jacobians, outputs flattened to one axis.
@@ -55,13 +55,68 @@ def input_jacobian(
     Raises:
         ValueError: If `x` has no rows.
     """
+    images = x.ndim > 2
     f, x = flattened("input_jacobian", f, x)
-    outputs = math.prod(jax.eval_shape(f, x[0]).shape)
-    jacobian = jax.jacrev if outputs <= x.shape[1] else jax.jacfwd
+    return over_tiles(lambda rows: jacobians_at_once(f, rows, images), x, batch_size)
 
-    def at(row: Float[Array, " d"]) -> Float[Array, "o d"]:
-        return jacobian(lambda z: jnp.reshape(f(z), (-1,)))(row)
 
-    if batch_size is None or batch_size >= len(x):
-        return jax.vmap(at)(x)
-    return jax.lax.map(at, x, batch_size=batch_size)
+def jacobians_at_once(
+    f: Function, x: Float[Array, "n d"], images: bool
+) -> Float[Array, "n o d"]:
+    """`input_jacobian` of one tile.
+
+    Args:
+        f: Function of one vector.
+        x: The rows.
+        images: Whether a pass is long, so that outputs are to follow one another: the
+            rows are linearised once, and pulled back together for every output.
+
+    Returns:
+        The Jacobians.
+    """
+
+    def vector(row: Float[Array, " d"]) -> Float[Array, " o"]:
+        return jnp.reshape(f(row), (-1,))
+
+    shape = jax.eval_shape(vector, x[0])
+    if shape.size > x.shape[1]:
+        return jax.vmap(jax.jacfwd(vector))(x)
+    if not images:
+        return jax.vmap(jax.jacrev(vector))(x)
+    values, pull = jax.vjp(jax.vmap(vector), x)
+    axes = jnp.eye(shape.size, dtype=shape.dtype)
+    pulled = jax.lax.map(lambda e: pull(jnp.broadcast_to(e, values.shape))[0], axes)
+    return jnp.swapaxes(pulled, 0, 1)
+
+
+def over_tiles(
+    function: Callable[..., PyTree[Array]],
+    rows: PyTree[Array],
+    batch_size: int | None,
+) -> PyTree[Array]:
+    """A function of many rows, some at a time.
+
+    Args:
+        function: From a tile of the rows to arrays with as many rows.
+        rows: Arrays of equal length.
+        batch_size: Rows of a tile; all of them if `None`.
+
+    Returns:
+        The function's values for all rows.
+    """
+    n = len(jax.tree.leaves(rows)[0])
+    if batch_size is None or batch_size >= n:
+        return function(rows)
+    whole = n - n % batch_size
+
+    def cut(a: Array) -> Array:
+        return jnp.reshape(a[:whole], (-1, batch_size, *a.shape[1:]))
+
+    def join(a: Array) -> Array:
+        return jnp.reshape(a, (whole, *a.shape[2:]))
+
+    done = jax.tree.map(join, jax.lax.map(function, jax.tree.map(cut, rows)))
+    if whole == n:
+        return done
+    rest = function(jax.tree.map(lambda a: a[whole:], rows))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), done, rest)

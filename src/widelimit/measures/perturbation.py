@@ -16,7 +16,8 @@ from widelimit.measures.gaussian_norm import (
 from widelimit.measures.input_jacobian import (
     Function,
     flattened,
-    input_jacobian,
+    jacobians_at_once,
+    over_tiles,
 )
 
 
@@ -50,7 +51,8 @@ def perturbation_stability(
             of outputs.
         x: Inputs, vectors or images, one per row; d counts the features of either.
         radius: Radius $\epsilon$ of the l2 ball, in the units of `x`.
-        batch_size: Inputs to work on at once; all of them if `None`.
+        batch_size: Inputs to work on at once; all of them if `None`. `stability_plan`
+            finds how many fit into a memory.
 
     Returns:
         One value per input, in the units of the outputs.
@@ -70,19 +72,23 @@ def perturbation_stability(
         Zhu et al. (2022), Definition 1, https://arxiv.org/abs/2209.07263
     """
     caller = "perturbation_stability"
+    images = x.ndim > 2
     f, x = flattened(caller, f, x)
     check_positive(caller, "radius", radius)
     d = x.shape[1]
-    jacobians = input_jacobian(f, x, batch_size=batch_size)
-    jacobians, size = _scaled(jacobians, axis=(1, 2))
-    # The norm depends on the squares of the singular values alone, so the Gram matrix
-    # of a Jacobian of size 1 loses no digits.
-    if jacobians.shape[1] <= d:
-        gram = jnp.einsum("nod,npd->nop", jacobians, jacobians)
-    else:
-        gram = jnp.einsum("noi,noj->nij", jacobians, jacobians)
+
+    def at(rows: Float[Array, "n d"]) -> Float[Array, " n"]:
+        jacobians, size = _scaled(jacobians_at_once(f, rows, images), axis=(1, 2))
+        # The norm depends on the squares of the singular values alone, so the Gram
+        # matrix of a Jacobian of size 1 loses no digits.
+        if jacobians.shape[1] <= d:
+            gram = jnp.einsum("nod,npd->nop", jacobians, jacobians)
+        else:
+            gram = jnp.einsum("noi,noj->nij", jacobians, jacobians)
+        return size[:, 0, 0] * mean_gaussian_norm_of_gram(gram)
+
     scale = radius * d / (d + 1) / mean_gaussian_radius(d)
-    return scale * size[:, 0, 0] * mean_gaussian_norm_of_gram(gram)
+    return scale * over_tiles(at, x, batch_size)
 
 
 class SampledStability(eqx.Module):

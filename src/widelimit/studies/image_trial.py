@@ -1,6 +1,7 @@
 """The trial of the studies on images: train, measure, and keep a few pictures."""
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import optax
 
 from widelimit.datasets import PreparedImages, load, prepare_images
+from widelimit.measures import StabilityPlan, stability_plan
 from widelimit.studies.image_settings import image_network
 from widelimit.studies.memory import check_device_memory, device_memory
 from widelimit.studies.pictures import damaging_directions
@@ -50,13 +52,15 @@ def train_on_images(
         for array in (data.x_train, data.t_train, data.x_test, data.t_test)
     )
     inputs = x_test[: config["stability_rows"]]
+    plan = plan_of(network, inputs)
     probe = TrainingProbe(
         function,
         config["loss"],
         inputs,
         x_test,
         t_test,
-        batch_size=jacobians_at_once(network, shape),
+        batch_size=plan.batch_size,
+        plan=plan,
         x_train=x[: len(x_test)],
         t_train=t[: len(x_test)],
         rows=SCORED_ROWS,
@@ -116,8 +120,8 @@ def train_on_images(
         means[:, label] = last[:, rows == label].mean(axis=1)
     found = found.assign(class_stability=(("seed", "label"), means.astype(float)))
     found = found if pictures is None else found.merge(pictures)
-    told = ("initialization", "picture_radius")
-    return found.assign_attrs({name: config[name] for name in told})
+    told = {name: config[name] for name in ("initialization", "picture_radius")}
+    return found.assign_attrs(told | {"stability": str(plan)})
 
 
 def _checkpoint(report: Any, seed: int) -> Checkpoint | None:
@@ -219,19 +223,21 @@ def parameter_bytes(network: Any, shape: tuple[int, ...]) -> int:
     return 4 * sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def jacobians_at_once(network: Any, shape: tuple[int, ...]) -> int:
-    """Inputs whose Jacobians are taken together.
+def plan_of(network: Any, inputs: Any) -> StabilityPlan:
+    """How the stability of a network is measured, by its cost.
 
     Args:
         network: The network.
-        shape: Shape of one input.
+        inputs: Images, of which shape and type count.
 
     Returns:
-        At least one; a backward pass for every output must fit into a tile.
+        The plan, whose text says what it costs.
     """
-    outputs = network.output_shape(shape)[0]
-    needed = (1 + outputs) * training_bytes(network, shape)
-    return int(max(1, min(64, TILE_BYTES // needed)))
+    function = network.without_init(inputs.shape[1:])
+    params = network.init(jax.random.key(0), inputs.shape[1:])
+    return stability_plan(
+        lambda row: function(params, row[None])[0], inputs, memory=TILE_BYTES
+    )
 
 
 def check_images(settings: Any) -> None:
@@ -262,9 +268,14 @@ def check_images(settings: Any) -> None:
                 "A study needs images of at least 8 pixels a side to crop them. Got "
                 f"{data.x_train.shape[1]} of {name!r}. Set `augment=false`."
             )
+        rows = jnp.asarray(data.x_test[: settings.stability_rows], dtype=float)
         for config in _largest(values):
             network = network_of(config, data.t_train.shape[1])
             _check_memory(config, network, data)
+            print(
+                f"{name}, {config['network']}: {plan_of(network, rows)}",
+                file=sys.stderr,
+            )
 
 
 def _largest(values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from widelimit.losses import LossName
 from widelimit.measures import (
     Estimate,
     Score,
+    StabilityPlan,
     lazy_ratio,
     mean_over_seeds,
     perturbation_stability,
@@ -54,6 +55,7 @@ class TrainingProbe(eqx.Module):
         x_train: Training inputs for accuracy and loss, or `None`.
         t_train: Their targets.
         rows: Inputs of one pass for accuracy and loss; all of them if `None`.
+        plan: How stability is measured; exactly if `None`.
     """
 
     apply: Callable[[Params, Array], Array] = eqx.field(static=True)
@@ -65,14 +67,21 @@ class TrainingProbe(eqx.Module):
     x_train: Float[Array, "k *s"] | None = None
     t_train: Float[Array, "k o"] | None = None
     rows: int | None = eqx.field(static=True, default=None)
+    plan: StabilityPlan | None = eqx.field(static=True, default=None)
 
     def __call__(self, params: Params, initial: Params) -> dict[str, Array]:
         """Stability per input, lazy ratio, movement per array, accuracy and loss."""
-        stability = perturbation_stability(
-            lambda row: self.apply(params, row[None])[0],
-            self.inputs,
-            batch_size=self.batch_size,
-        )
+
+        def f(row):
+            return self.apply(params, row[None])[0]
+
+        if self.plan is None:
+            stability = perturbation_stability(
+                f, self.inputs, batch_size=self.batch_size
+            )
+        else:
+            key = jax.random.key(0)
+            stability = self.plan.measure(f, self.inputs, key=key).mean
         scores = self._score(params, self.x_test, self.t_test)
         now, start = weights(params), weights(initial)
         found = {

@@ -1,0 +1,237 @@
+"""Convolution whose derivatives are convolutions of the kind that CPUs are quick at."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Margins = tuple[tuple[int, int], ...]
+
+DIMENSIONS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
+TILE = 2048  # rows of patches that stay in a core's cache
+
+
+def convolve(
+    x: Float[Array, "n *p c"],
+    weight: Float[Array, "*w c o"],
+    strides: tuple[int, ...],
+    margins: Margins,
+) -> Float[Array, "n *q o"]:
+    r"""$y_l = \sum_\delta W_\delta x_{s l - a + \delta}$, entries beyond the ends zero.
+
+    The value is that of `jax.lax.conv_general_dilated`, and on other backends than
+    the CPU it is that. XLA's CPU compiler has fast convolutions for one order of axes;
+    others it brings into that order, but not inside loops, where derivatives by its own
+    rules are a hundred times slower. Here all of them are in that order: by the input
+    one convolution for each residue of positions modulo the stride, by the weights
+    products with patches, a few images at a time. Forward and reverse mode of any
+    order, and `jax.vmap`, work as ever.
+
+    Args:
+        x: Inputs, channels last.
+        weight: The $W_\delta$.
+        strides: $s$ along each position axis.
+        margins: Zeros before, $a$, and behind the entries of each position axis.
+
+    Returns:
+        The outputs.
+    """
+    if jax.default_backend() != "cpu":
+        return _plain(x, weight, strides, margins)
+    rank = len(strides)
+    if math.prod(weight.shape[:rank]) == 1 and not any(map(any, margins)):
+        steps = (slice(None), *(slice(None, None, s) for s in strides))
+        return jnp.matmul(x[steps], weight[(0,) * rank])
+    return _convolve(x, weight, strides, margins)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _convolve(x: Array, weight: Array, strides: tuple[int, ...], margins: Margins):
+    return _plain(x, weight, strides, margins)
+
+
+def _derivative(
+    strides: tuple[int, ...], margins: Margins, primals: Any, tangents: Any
+) -> tuple[Array, Array]:
+    x, weight = primals
+    lengths, window = x.shape[1:-1], weight.shape[: len(strides)]
+    # Turned around here, not in the transpose, which may be called for each output.
+    turned = jnp.flip(jnp.swapaxes(weight, -1, -2), tuple(range(len(strides))))
+    by_input = functools.partial(
+        _linear,
+        lambda given, dx: _plain(dx, given[0], strides, margins),
+        lambda given, y: _input_gradient(given[1], y, lengths, strides, margins),
+        (weight, turned),
+    )
+    by_weight = functools.partial(
+        _linear,
+        lambda given, dw: _plain(given[0], dw, strides, margins),
+        lambda given, y: _weight_gradient(given[0], y, window, strides, margins),
+        (x,),
+    )
+    changes = [
+        change(tangent)
+        for change, tangent in zip((by_input, by_weight), tangents, strict=True)
+        if not isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+    ]
+    return _plain(x, weight, strides, margins), functools.reduce(jnp.add, changes)
+
+
+_convolve.defjvp(_derivative, symbolic_zeros=True)
+
+
+def _plain(x: Array, weight: Array, strides: tuple[int, ...], margins: Margins):
+    return jax.lax.conv_general_dilated(
+        x, weight, strides, margins, dimension_numbers=DIMENSIONS[len(strides)]
+    )
+
+
+def _linear(
+    function: Callable[[Any, Array], Array],
+    transpose: Callable[[Any, Array], Array],
+    given: tuple[Array, ...],
+    x: Array,
+) -> Array:
+    """A function of `given` that is linear in `x`, and whose transpose is known.
+
+    JAX's one function that takes a transpose and yet allows every derivative is the
+    linear solver. So the value is the `y` that solves `u = x`, `y - A u = 0`, a system
+    with ones on its diagonal. `solve` and `transpose_solve` substitute; the system
+    itself is what JAX differentiates by `given`. Both of its equations have to depend
+    on `x` and on `given` for JAX, hence two zeros that are linear in one of these.
+
+    Args:
+        function: `A(given) x`.
+        transpose: `A(given)^T y`.
+        given: What the function is not linear in; it is differentiated by the first.
+        x: What it is linear in.
+
+    Returns:
+        Its value.
+    """
+
+    def system(pair):
+        u, y = pair
+        return u * (1 + _zeros(given[0], u.shape)), y - function(given, u)
+
+    def solve(_, pair):
+        u, y = pair
+        return u, y + function(given, u)
+
+    def transpose_solve(_, pair):
+        u, y = pair
+        return u + transpose(given, y), y
+
+    shape = jax.eval_shape(function, given, x).shape
+    ends = (x, _zeros(x, shape))
+    return jax.lax.custom_linear_solve(system, ends, solve, transpose_solve)[1]
+
+
+def _zeros(x: Array, shape: tuple[int, ...]) -> Array:
+    """Zeros that are a linear function of `x`: none of its entries, padded."""
+    none = jax.lax.slice(x, (0,) * x.ndim, (0,) * x.ndim)
+    return jnp.pad(none, [(0, count) for count in shape])
+
+
+def _input_gradient(
+    turned: Array,
+    y: Array,
+    lengths: tuple[int, ...],
+    strides: tuple[int, ...],
+    margins: Margins,
+) -> Array:
+    r"""$\sum_{l, \delta:\, s l - a + \delta = i} W_\delta^\top y_l$ for every $i$.
+
+    For $i = s t + \rho$ with $\rho < s$, let $\rho + a = s k + r$ with $r < s$. Then
+    $\delta = r + s e$ and $l = t + k - e$: for every $\rho$ a convolution over $t$ with
+    every $s$-th of the weights, turned around.
+
+    Args:
+        turned: The weights, turned around, inputs last.
+        y: Cotangents of the outputs.
+        lengths: Entries along each position axis.
+        strides: Steps.
+        margins: Zeros beyond the ends.
+
+    Returns:
+        Cotangents of the inputs.
+    """
+    axes = tuple(range(len(strides)))
+    counts = [-(-n // s) for n, s in zip(lengths, strides, strict=True)]
+    parts = []
+    for rest in itertools.product(*map(range, strides)):
+        steps = [divmod(rest[i] + margins[i][0], strides[i]) for i in axes]
+        # The last of the taps r, r + s, ... comes first.
+        first = [(turned.shape[i] - 1 - steps[i][1]) % strides[i] for i in axes]
+        last = [max(turned.shape[i] - steps[i][1], 0) for i in axes]
+        taps = turned[tuple(slice(first[i], last[i], strides[i]) for i in axes)]
+        if 0 in taps.shape:
+            parts.append(jnp.zeros((len(y), *counts, turned.shape[-1]), y.dtype))
+            continue
+        pads = []
+        for i in axes:
+            k, size = steps[i][0], taps.shape[i]
+            pads.append((size - 1 - k, k + counts[i] - y.shape[1 + i]))
+        parts.append(_plain(y, taps, (1,) * len(axes), tuple(pads)))
+    if len(parts) == 1:
+        return parts[0]
+    x = jnp.reshape(jnp.stack(parts, -2), (len(y), *counts, *strides, -1))
+    order = [1 + i + side * len(axes) for i in axes for side in (0, 1)]
+    x = jnp.transpose(x, (0, *order, x.ndim - 1))
+    full = [count * s for count, s in zip(counts, strides, strict=True)]
+    x = jnp.reshape(x, (len(y), *full, -1))
+    return jax.lax.slice(x, (0,) * x.ndim, (len(y), *lengths, x.shape[-1]))
+
+
+def _weight_gradient(
+    x: Array,
+    y: Array,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    margins: Margins,
+) -> Array:
+    r"""$\sum_l x_{s l - a + \delta}\, y_l^\top$, some images at a time.
+
+    Args:
+        x: Inputs.
+        y: Cotangents of the outputs.
+        window: Size of the window.
+        strides: Steps.
+        margins: Zeros beyond the ends.
+
+    Returns:
+        Cotangents of the weights.
+    """
+    n, positions, (c, o) = len(x), y.shape[1:-1], (x.shape[-1], y.shape[-1])
+    x = jnp.pad(x, ((0, 0), *margins, (0, 0)))
+
+    def of_tile(x: Array, y: Array) -> Array:
+        parts = []
+        for offset in itertools.product(*map(range, window)):
+            reach = zip(offset, positions, strides, strict=True)
+            stops = [first + (q - 1) * s + 1 for first, q, s in reach]
+            start, stop = (0, *offset, 0), (len(x), *stops, c)
+            parts.append(jax.lax.slice(x, start, stop, (1, *strides, 1)))
+        patches = jnp.reshape(jnp.concatenate(parts, -1), (-1, len(parts) * c))
+        return jnp.einsum("ko,ki->oi", jnp.reshape(y, (-1, o)), patches)
+
+    most = min(n, max(1, TILE // math.prod(positions)))
+    tile = max(k for k in range(1, most + 1) if n % k == 0)
+    if tile == n:
+        total = of_tile(x, y)
+    else:
+
+        def step(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+            return total + of_tile(*pair), None
+
+        def tiles(a: Array) -> Array:
+            return jnp.reshape(a, (n // tile, tile, *a.shape[1:]))
+
+        start = jnp.zeros((o, math.prod(window) * c), y.dtype)
+        total, _ = jax.lax.scan(step, start, (tiles(x), tiles(y)))
+    return jnp.reshape(total.T, (*window, c, o))

@@ -1,0 +1,119 @@
+"""The choice between exact and sampled stability, and what comes of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import oracles
+from oracles import unchecked
+from widelimit.activations import ReLU
+from widelimit.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Dense,
+    Pool,
+    Residual,
+    Sequential,
+)
+from widelimit.measures import perturbation_stability, stability_plan
+from widelimit.networks import mlp
+
+SHAPE = (6, 5, 2)
+X = jnp.asarray(np.random.default_rng(3).normal(size=(5, *SHAPE)))
+BLOCK = Sequential((Conv(4, (3, 3)), BatchNorm(), Activation(ReLU()), Conv(4, (3, 3))))
+NETWORK = Sequential(
+    (
+        Conv(4, (3, 3), strides=(2, 2), padding="centered"),
+        BatchNorm(),
+        Activation(ReLU()),
+        Residual(BLOCK),
+        Pool("average"),
+        Dense(3),
+    )
+)
+
+
+def function(params):
+    return lambda x: NETWORK(params, x[None])[0]
+
+
+def trained(key):
+    """Parameters whose running statistics are those of no batch here."""
+    params = NETWORK.init(key, SHAPE)
+    _, params = NETWORK.apply_training(params, 3 * X + 1)
+    return params
+
+
+def by_finite_differences(f, radius):
+    """From Jacobians by differences, their singular values and SciPy's quadrature."""
+    expected = []
+    for x in np.asarray(X):
+        rows = oracles.central_differences(
+            lambda v: f(jnp.asarray(v).reshape(SHAPE)), x.ravel()
+        )
+        d = x.size
+        norm = oracles.mean_gaussian_norm(np.linalg.svd(rows, compute_uv=False) ** 2)
+        expected.append(radius * d / (d + 1) * norm / oracles.mean_chi(d))
+    return expected
+
+
+def test_a_batch_normalised_network_is_measured_as_it_evaluates(getkey):
+    params = trained(getkey())
+    plan = stability_plan(function(params), X)
+    assert plan.method == "exact"
+    found = jax.jit(lambda p, x: plan.measure(function(p), x, radius=0.3))(params, X)
+    expected = by_finite_differences(jax.jit(function(params)), 0.3)
+    np.testing.assert_allclose(found.mean, expected, rtol=1e-6)
+    np.testing.assert_array_equal(found.standard_error, np.zeros(5))
+
+
+def test_tiles_and_seeds_change_nothing(getkey):
+    params = [trained(getkey()), trained(getkey())]
+    exactly = jax.jit(lambda p: perturbation_stability(function(p), X))
+    expected = [exactly(p) for p in params]
+    plan = stability_plan(function(params[0]), X)
+    small = stability_plan(function(params[0]), X, memory=plan.bytes * 0.5)
+    assert 1 <= small.batch_size < plan.batch_size == 5
+    assert small.bytes <= plan.bytes * 0.5
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *params)
+    found = jax.jit(jax.vmap(lambda p: small.measure(function(p), X).mean))(stacked)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_many_outputs_are_sampled(getkey):
+    net = mlp(depth=1, width=16, outputs=30)
+    params = net.init(getkey(), (40,))
+    x = jax.random.normal(getkey(), (50, 40))
+
+    def f(row):
+        return net(params, row[None])[0]
+
+    plan = stability_plan(f, x, draws=20)
+    assert plan.method == "sampled" and plan.sampled < plan.exact
+    found = jax.jit(lambda key: plan.measure(f, x, radius=0.3, key=key))(getkey())
+    exact = jax.jit(lambda x: perturbation_stability(f, x, radius=0.3))(x)
+    z = np.asarray((found.mean - exact) / found.standard_error)
+    assert abs(z.mean()) < 5 / 50**0.5 and abs(z).max() < 6
+    with pytest.raises(ValueError, match="needs a `key` to draw perturbations"):
+        plan.measure(f, x)
+
+
+def test_costs_are_in_forward_passes(getkey):
+    # A linear map of equal cost in all directions: one pass forward, one per output.
+    matrix = jax.random.normal(getkey(), (6, 40))
+    plan = stability_plan(lambda x: matrix @ x, jnp.ones((3, 40)), draws=9)
+    assert plan.exact == pytest.approx(7, rel=0.05)
+    assert plan.sampled == pytest.approx(10, rel=0.05)
+    wide = stability_plan(lambda x: matrix.T @ x, jnp.ones((3, 6)), draws=9)
+    assert wide.exact == pytest.approx(7, rel=0.05)  # one forward derivative a feature
+    assert str(plan) == plan.text
+    assert "exact 7 forward passes" in plan.text and "Takes exact" in plan.text
+
+
+def test_a_memory_too_small_is_refused():
+    with pytest.raises(ValueError, match=r"needs memory for one input.*`memory=1000`"):
+        stability_plan(lambda x: jnp.ones((5, 400)) @ x, jnp.ones((3, 400)), memory=1e3)
+    with unchecked(), pytest.raises(ValueError, match="`draws >= 2`"):
+        stability_plan(lambda x: x, X, draws=1)
