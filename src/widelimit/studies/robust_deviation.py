@@ -44,8 +44,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "laptop": {
         **MNIST,
         "sides": (28,),
-        "widths": (128, 256, 512, 1024),
-        "deviations": geometric(0.05, 1.0, 8),
+        "widths": (256, 512, 1024, 2048),
+        "deviations": geometric(0.2, 2.0, 8),
     },
     "paper": {
         **PAPER,
