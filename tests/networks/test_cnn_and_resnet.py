@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from widelimit.layers import Conv, Residual, is_statistic
-from widelimit.networks import cnn, resnet18, resnet34, resnet110
+from widelimit.networks import cifar_resnet, cnn, resnet18, resnet34, resnet110
 
 IMAGE = (32, 32, 3)
 # Of the networks for CIFAR-10 with projection shortcuts, by their published code.
@@ -47,6 +47,16 @@ def test_depths_and_width_factors():
     assert max(c.channels for c in convolutions(half)) == 128
     deep = [c for c in convolutions(resnet110(width_factor=0.5)) if c.window == (3, 3)]
     assert len(deep) + 1 == 110 and {c.channels for c in deep} == {8, 16, 32}
+
+
+def test_other_depths_of_the_cifar_family():
+    # ResNet-20 has 269,722 with shortcuts that pad, and 2,752 more with projections.
+    assert trained(cifar_resnet(depth=20)) == 272_474
+    assert cifar_resnet(depth=110, width_factor=0.5) == resnet110(width_factor=0.5)
+    with pytest.raises(ValueError, match="`depth=18`. Take 14 or 20"):
+        cifar_resnet(depth=18)
+    with pytest.raises(ValueError, match="`depth"):
+        cifar_resnet(depth=2)
 
 
 @pytest.mark.parametrize("depth", [1, 3, 9])

@@ -79,6 +79,35 @@ def resnet110(*, outputs: int = 10, width_factor: float = 1.0, **start: Any):
     return _resnet("resnet110", (18, 18, 18), 16, outputs, width_factor, **start)
 
 
+def cifar_resnet(
+    *, depth: int, outputs: int = 10, width_factor: float = 1.0, **start: Any
+):
+    """Any ResNet of the CIFAR family, such as ResNet-20: `resnet110` but for its depth.
+
+    The depth counts layers with weights: two in every block, the stem and the read-out.
+
+    Args:
+        depth: $6 n + 2$ for $n$ blocks in each stage: 8, 14, 20, 32, 44, 56, 110.
+        outputs: Number of outputs.
+        width_factor: Factor of all channels.
+        **start: As of `resnet18`.
+
+    Returns:
+        The description of the network.
+
+    Raises:
+        ValueError: As `resnet18`, or if there is no such depth.
+    """
+    check_count("cifar_resnet", "depth", depth, 8)
+    blocks, left = divmod(depth - 2, 6)
+    if left:
+        raise ValueError(
+            "`cifar_resnet` needs a depth of 6 n + 2, for n blocks in each of three "
+            f"stages. Got `depth={depth}`. Take {6 * blocks + 2} or {6 * blocks + 8}."
+        )
+    return _resnet("cifar_resnet", (blocks,) * 3, 16, outputs, width_factor, **start)
+
+
 def _resnet(
     caller: str,
     blocks: tuple[int, ...],

@@ -126,7 +126,8 @@ def _text(value: Any) -> str:
 
 
 def _data(outcome: Outcome) -> str:
-    return str(getattr(outcome.settings, "data", outcome.study.name))
+    data = getattr(outcome.settings, "data", outcome.study.name)
+    return ", ".join(data) if isinstance(data, tuple) else str(data)
 
 
 def _facts(outcome: Outcome) -> dict[str, str]:

@@ -5,9 +5,20 @@ from typing import Any
 
 import altair as alt
 
+from widelimit.report.bars import bars_chart, bars_rows
 from widelimit.report.heat import heat_chart, heat_rows
 from widelimit.report.histogram import histogram_chart
-from widelimit.studies.figure import AnyPanel, Curve, Figure, HeatMap, Histogram, Panel
+from widelimit.report.pictures import pictures_chart, pictures_rows
+from widelimit.studies.figure import (
+    AnyPanel,
+    Bars,
+    Curve,
+    Figure,
+    HeatMap,
+    Histogram,
+    Panel,
+    Pictures,
+)
 
 _CATEGORIES = ["#2f5d8a", "#c8553d", "#4f8a4b", "#8a5a9e", "#b8860b", "#5b6770"]
 _BAND = 0.16
@@ -23,6 +34,12 @@ def panel_spec(panel: AnyPanel, *, name: str) -> dict[str, Any]:
     Returns:
         A Vega-Lite specification that holds its data and fills its column.
     """
+    if isinstance(panel, Bars):
+        spec = _styled(bars_chart(panel)).to_dict(validate=False)
+        return spec | {"data": {"values": bars_rows(panel)}}
+    if isinstance(panel, Pictures):
+        spec = _styled(pictures_chart(panel)).to_dict(validate=False)
+        return spec | {"data": {"values": pictures_rows(panel)}}
     if isinstance(panel, Histogram):
         spec = _styled(histogram_chart(panel)).to_dict(validate=False)
         return spec | {"data": {"values": panel.rows()}}
@@ -129,7 +146,7 @@ def figure_spec(figure: Figure, panels: Sequence[dict[str, Any]]) -> dict[str, A
     """
     fixed = [
         {k: v for k, v in panel.items() if k not in {"$schema", "config"}}
-        | {"width": 330}
+        | {"width": 330 if panel.get("width") == "container" else panel["width"]}
         for panel in panels
     ]
     return {

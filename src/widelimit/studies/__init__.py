@@ -2,12 +2,22 @@
 
 from widelimit.studies.base import Settings, Study
 from widelimit.studies.catalogue import STUDIES, find_study
-from widelimit.studies.figure import Curve, Figure, HeatMap, Histogram, Panel
+from widelimit.studies.figure import (
+    Bars,
+    Curve,
+    Figure,
+    HeatMap,
+    Histogram,
+    Panel,
+    Picture,
+    Pictures,
+)
 from widelimit.studies.outcome import Outcome, read_outcome, run_study
 from widelimit.studies.verdicts import Claim, Interval, every, interval, judge
 
 __all__ = [
     "STUDIES",
+    "Bars",
     "Claim",
     "Curve",
     "Figure",
@@ -16,6 +26,8 @@ __all__ = [
     "Interval",
     "Outcome",
     "Panel",
+    "Picture",
+    "Pictures",
     "Settings",
     "Study",
     "every",

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from widelimit.studies.attack_convergence import ATTACK_CONVERGENCE
 from widelimit.studies.base import Study
 from widelimit.studies.certified_gap import CERTIFIED_GAP
+from widelimit.studies.early_stopping import EARLY_STOPPING
 from widelimit.studies.eigenfeatures import EIGENFEATURES
 from widelimit.studies.flip_depth import FLIP_DEPTH
 from widelimit.studies.flip_dimension import FLIP_DIMENSION
@@ -19,12 +20,15 @@ from widelimit.studies.jntk_convergence import JNTK_CONVERGENCE
 from widelimit.studies.lazy_ratio import LAZY_RATIO
 from widelimit.studies.linear_convergence import LINEAR_CONVERGENCE
 from widelimit.studies.min_eigenvalue import MIN_EIGENVALUE
+from widelimit.studies.regime_accuracy import REGIME_ACCURACY
 from widelimit.studies.robust_deviation import ROBUST_DEVIATION
 from widelimit.studies.robust_dimension import ROBUST_DIMENSION
 from widelimit.studies.robust_distance import ROBUST_DISTANCE
 from widelimit.studies.robust_limit import ROBUST_LIMIT
+from widelimit.studies.stability_cnn import STABILITY_CNN
 from widelimit.studies.stability_depth import STABILITY_DEPTH
 from widelimit.studies.stability_regime import STABILITY_REGIME
+from widelimit.studies.stability_resnet import STABILITY_RESNET
 from widelimit.studies.stability_width import STABILITY_WIDTH
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
@@ -35,6 +39,10 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             STABILITY_WIDTH,
             STABILITY_REGIME,
             STABILITY_DEPTH,
+            EARLY_STOPPING,
+            STABILITY_CNN,
+            STABILITY_RESNET,
+            REGIME_ACCURACY,
             LINEAR_CONVERGENCE,
             GRAM_STABILITY,
             GRAM_DEPTH,

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -202,7 +205,83 @@ def edges(positions: Sequence[int | float], *, log: bool) -> list[float]:
     return [back(edge) for edge in (ends[0], *between, ends[1])]
 
 
-AnyPanel = Panel | HeatMap | Histogram
+@dataclass(frozen=True)
+class Bars:
+    """Bars side by side in categories that have no positions, with intervals.
+
+    Args:
+        title: Above the axes.
+        x_title: What the categories are.
+        y_title: Label of the y axis.
+        categories: Their names, left to right.
+        bars: Of every series its name, a value per category (NaN: no bar), and both
+            ends of its interval (NaN or infinite: none is drawn).
+        legend: What the series are.
+        written: Format of the values above the bars, such as `.1%`, or empty for none.
+        outlined: Series that are drawn as outlines, such as a paper's numbers.
+        y_domain: Ends of the y axis; without, from zero to the data's.
+    """
+
+    title: str
+    x_title: str
+    y_title: str
+    categories: Sequence[str]
+    bars: Sequence[tuple[str, Sequence[float], Sequence[tuple[float, float]]]]
+    legend: str = ""
+    written: str = ""
+    outlined: Sequence[str] = ()
+    y_domain: tuple[float, float] | None = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per bar."""
+        rows = []
+        for series, values, ends in self.bars:
+            for name, value, (low, high) in zip(
+                self.categories, values, ends, strict=True
+            ):
+                if not math.isfinite(value):
+                    continue
+                row: dict[str, Any] = {
+                    "series": series, "category": name, "y": float(value),
+                }  # fmt: skip
+                if math.isfinite(low) and math.isfinite(high):
+                    row |= {"low": float(low), "high": float(high)}
+                    row["95 %"] = f"{low:.4g} to {high:.4g}"
+                rows.append(row)
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One image with what is said of it.
+
+    Args:
+        pixels: Rows, columns and one or three channels, from 0 to 255.
+        caption: A few words below it.
+        alt: What it shows, for those who do not see it.
+    """
+
+    pixels: UInt8[np.ndarray, "h w c"]
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Rows of images under common headings.
+
+    Args:
+        title: Above the images.
+        columns: Headings.
+        rows: The images of every row, one per column.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Picture]]
+
+
+AnyPanel = Panel | HeatMap | Histogram | Bars | Pictures
 
 
 @dataclass(frozen=True)

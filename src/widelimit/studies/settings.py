@@ -19,16 +19,10 @@ def _probes(values: Mapping[str, Any]) -> tuple[int, ...]:
     return (*(epoch for epoch in _PROBES if epoch < epochs), epochs)
 
 
-class TrainingSettings(Settings):
-    """A grid over input scales, initialisations, depths and widths.
+class RunSettings(Settings):
+    """How a study trains: epochs, rows, rate, and when it measures.
 
     Attributes:
-        data: Name of the data set.
-        scales: `unit` (rows of norm 1, the papers' assumption) or `raw` (pixels in
-            [0, 1]); the paper does not say which it trained on.
-        initializations: Labels such as `he`, `lecun`, `ntk`, `non-lazy:1.5`.
-        depths: Numbers of hidden layers; the paper's L is one more.
-        widths: Units of each hidden layer.
         seeds: Initialisations (and batch orders) per point of the grid.
         epochs: Passes through the data.
         batch_size: Rows per step.
@@ -43,11 +37,6 @@ class TrainingSettings(Settings):
             those of them before its end, and its end.
     """
 
-    data: str = "digits"
-    scales: tuple[Scale, ...] = Field(("unit", "raw"), min_length=1)
-    initializations: tuple[str, ...] = Field(("he",), min_length=1)
-    depths: tuple[PositiveInt, ...] = Field((1, 3, 5), min_length=1)
-    widths: tuple[PositiveInt, ...] = Field((8, 16, 32, 64, 128), min_length=1)
     seeds: PositiveInt = 6
     epochs: PositiveInt = 50
     batch_size: PositiveInt = 64
@@ -60,26 +49,8 @@ class TrainingSettings(Settings):
         default_factory=_probes, min_length=1
     )
 
-    @field_validator("initializations")
-    @classmethod
-    def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        for label in labels:
-            name, colon, exponent = label.partition(":")
-            if name not in INITIALIZATIONS:
-                raise ValueError(
-                    f"{label!r} is unknown; known are {', '.join(INITIALIZATIONS)}"
-                )
-            if colon and name != "non-lazy":
-                raise ValueError(f"{label!r}: only non-lazy has an exponent")
-            if colon and not 0 < _number(exponent) < math.inf:
-                raise ValueError(
-                    f"{label!r} needs a positive number after the colon, as in "
-                    "non-lazy:1.5"
-                )
-        return labels
-
     @model_validator(mode="after")
-    def _batches_fit(self) -> "TrainingSettings":
+    def _batches_fit(self) -> "RunSettings":
         if self.train_rows is not None and self.batch_size > self.train_rows:
             raise ValueError(
                 f"batch_size ({self.batch_size}) must not exceed train_rows "
@@ -88,7 +59,7 @@ class TrainingSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _probes_within_training(self) -> "TrainingSettings":
+    def _probes_within_training(self) -> "RunSettings":
         if self.probe_epochs[-1] != self.epochs or self.probe_epochs[0] != 0:
             raise ValueError(
                 "probe_epochs must begin with 0 and end with epochs "
@@ -97,6 +68,56 @@ class TrainingSettings(Settings):
         if sorted(set(self.probe_epochs)) != list(self.probe_epochs):
             raise ValueError("probe_epochs must rise")
         return self
+
+
+class TrainingSettings(RunSettings):
+    """A grid over input scales, initialisations, depths and widths.
+
+    Attributes:
+        data: Name of the data set.
+        scales: `unit` (rows of norm 1, the papers' assumption) or `raw` (pixels in
+            [0, 1]); the paper does not say which it trained on.
+        initializations: Labels such as `he`, `lecun`, `ntk`, `non-lazy:1.5`.
+        depths: Numbers of hidden layers; the paper's L is one more.
+        widths: Units of each hidden layer.
+    """
+
+    data: str = "digits"
+    scales: tuple[Scale, ...] = Field(("unit", "raw"), min_length=1)
+    initializations: tuple[str, ...] = Field(("he",), min_length=1)
+    depths: tuple[PositiveInt, ...] = Field((1, 3, 5), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field((8, 16, 32, 64, 128), min_length=1)
+
+    @field_validator("initializations")
+    @classmethod
+    def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(known_initialization(label) for label in labels)
+
+
+def known_initialization(label: str) -> str:
+    """The label itself, if it is one of an initialisation, such as `non-lazy:1.5`.
+
+    Args:
+        label: A name known to `zhu2022_network`, with the exponent after a colon.
+
+    Returns:
+        The label.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    name, colon, exponent = label.partition(":")
+    if name not in INITIALIZATIONS:
+        raise ValueError(
+            f"{label!r} is unknown; known are {', '.join(INITIALIZATIONS)}"
+        )
+    if colon and name != "non-lazy":
+        raise ValueError(f"{label!r}: only non-lazy has an exponent")
+    if colon and not 0 < _number(exponent) < math.inf:
+        raise ValueError(
+            f"{label!r} needs a positive number after the colon, as in non-lazy:1.5"
+        )
+    return label
 
 
 class TwoLayerSettings(TrainingSettings):

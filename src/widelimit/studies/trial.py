@@ -16,6 +16,8 @@ from widelimit.layers import Params
 from widelimit.losses import LossName
 from widelimit.measures import (
     Estimate,
+    Score,
+    StabilityPlan,
     lazy_ratio,
     mean_over_seeds,
     perturbation_stability,
@@ -32,11 +34,16 @@ if TYPE_CHECKING:
 PAPER_STEPS = 60_000 // 64
 """Steps per epoch of zhu2022's training: MNIST in batches of 64."""
 
-_TILE_BYTES = 2**28
+TILE_BYTES = 2**28
+"""Of the Jacobians that are held at once."""
 
 
 class TrainingProbe(eqx.Module):
     """What the trial measures of one seed's parameters, inside the compiled program.
+
+    Lazy ratio and movement are those of the weights of dense layers and convolutions,
+    the paper's $W_l$: biases, and what batch normalisation learns and collects, are
+    left out.
 
     Attributes:
         apply: Outputs of the network for a batch of inputs.
@@ -45,30 +52,69 @@ class TrainingProbe(eqx.Module):
         x_test: Inputs for accuracy and loss.
         t_test: Their targets.
         batch_size: Inputs whose Jacobians are held at once.
+        x_train: Training inputs for accuracy and loss, or `None`.
+        t_train: Their targets.
+        rows: Inputs of one pass for accuracy and loss; all of them if `None`.
+        plan: How stability is measured; exactly if `None`.
     """
 
     apply: Callable[[Params, Array], Array] = eqx.field(static=True)
     loss: LossName = eqx.field(static=True)
-    inputs: Float[Array, "n d"]
-    x_test: Float[Array, "m d"]
+    inputs: Float[Array, "n *s"]
+    x_test: Float[Array, "m *s"]
     t_test: Float[Array, "m o"]
     batch_size: int = eqx.field(static=True)
+    x_train: Float[Array, "k *s"] | None = None
+    t_train: Float[Array, "k o"] | None = None
+    rows: int | None = eqx.field(static=True, default=None)
+    plan: StabilityPlan | None = eqx.field(static=True, default=None)
 
     def __call__(self, params: Params, initial: Params) -> dict[str, Array]:
         """Stability per input, lazy ratio, movement per array, accuracy and loss."""
-        stability = perturbation_stability(
-            lambda row: self.apply(params, row[None])[0],
-            self.inputs,
-            batch_size=self.batch_size,
-        )
-        scores = score(self.apply(params, self.x_test), self.t_test, loss=self.loss)
-        return {
+
+        def f(row):
+            return self.apply(params, row[None])[0]
+
+        if self.plan is None:
+            stability = perturbation_stability(
+                f, self.inputs, batch_size=self.batch_size
+            )
+        else:
+            key = jax.random.key(0)
+            stability = self.plan.measure(f, self.inputs, key=key).mean
+        scores = self._score(params, self.x_test, self.t_test)
+        now, start = weights(params), weights(initial)
+        found = {
             "stability": stability,
-            "kappa": lazy_ratio(params, initial),
-            "movement": jnp.stack(list(relative_movement(params, initial).values())),
+            "kappa": lazy_ratio(now, start),
+            "movement": jnp.stack(list(relative_movement(now, start).values())),
             "accuracy": scores.accuracy,
             "test_loss": scores.loss,
         }
+        if self.x_train is not None and self.t_train is not None:
+            scores = self._score(params, self.x_train, self.t_train)
+            found |= {"fit_accuracy": scores.accuracy, "fit_loss": scores.loss}
+        return found
+
+    def _score(self, params: Params, x: Array, targets: Array) -> Score:
+        if self.rows is None or self.rows >= len(x):
+            return score(self.apply(params, x), targets, loss=self.loss)
+        outputs = jax.lax.map(
+            lambda row: self.apply(params, row[None])[0], x, batch_size=self.rows
+        )
+        return score(outputs, targets, loss=self.loss)
+
+
+def weights(params: Params) -> list[Array]:
+    """Arrays of weights of one network, in order: matrices and kernels of convolutions.
+
+    Args:
+        params: Its parameters, without an axis of seeds.
+
+    Returns:
+        The arrays with at least two axes.
+    """
+    return [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
 
 
 def train_and_measure(
@@ -91,8 +137,27 @@ def train_and_measure(
         `diverged_at`; and the number of `features`, `outputs` and training `samples`,
         and the `learning_rate`.
     """
-    import xarray as xr
+    return _train(config, report, fit=False)
 
+
+def train_and_score(
+    config: Mapping[str, Any], report: Callable[[float], None]
+) -> "xr.Dataset":
+    """`train_and_measure`, with accuracy and loss on the training rows as well.
+
+    Args:
+        config: As there, and `schedule`: `paper` or `constant` for the learning rate.
+        report: Called with the share done.
+
+    Returns:
+        As there, and `fit_accuracy` and `fit_loss` per seed and probe epoch.
+    """
+    return _train(config, report, fit=True)
+
+
+def _train(
+    config: Mapping[str, Any], report: Callable[[float], None], *, fit: bool
+) -> "xr.Dataset":
     data = _prepared(
         config["data"],
         config["scale"],
@@ -122,28 +187,79 @@ def train_and_measure(
         inputs,
         x_test,
         t_test,
-        batch_size=max(1, min(len(inputs), _TILE_BYTES // row_bytes)),
+        batch_size=max(1, min(len(inputs), TILE_BYTES // row_bytes)),
+        x_train=x_train if fit else None,
+        t_train=t_train if fit else None,
     )
     steps = len(data.x_train) // config["batch_size"]
-    rate = config["learning_rate"] or 0.001 * PAPER_STEPS / steps
+    rate = config["learning_rate"] or paper_rate(steps)
+    epochs = config["epochs"]
+    falls = config.get("schedule", "paper") == "paper"
     trained = train(
         function,
         params,
         x_train,
         t_train,
         loss=config["loss"],
+        # Without a step of the rate in the training, it is constant.
         optimizer=zhu2022_sgd(
-            steps_per_epoch=steps, learning_rate=rate, epochs=config["epochs"]
+            steps_per_epoch=steps, learning_rate=rate, epochs=epochs if falls else 0
         ),
-        epochs=config["epochs"],
+        epochs=epochs,
         batch_size=config["batch_size"],
         keys=keys,
         probe=probe,
         probe_epochs=config["probe_epochs"],
         report=report,
     )
-    probes = {name: np.asarray(v, float) for name, v in trained.probes.items()}  # pyright: ignore
-    stability = probes["stability"]  # seed, epoch, input
+    return results_of(
+        config,
+        trained.probes,
+        np.asarray(trained.loss),
+        np.asarray(trained.diverged_at),
+        features=features,
+        outputs=outputs,
+        samples=len(data.x_train),
+        learning_rate=rate,
+    )
+
+
+def paper_rate(steps: int) -> float:
+    """The rate at which rate times steps per epoch is the paper's, 0.001 * 937.
+
+    Args:
+        steps: Steps per epoch.
+
+    Returns:
+        The rate.
+    """
+    return 0.001 * PAPER_STEPS / steps
+
+
+def results_of(
+    config: Mapping[str, Any],
+    probes: Any,
+    train_loss: np.ndarray,
+    diverged_at: np.ndarray,
+    **sizes: int | float,
+) -> "xr.Dataset":
+    """What a trial returns of its seeds.
+
+    Args:
+        config: The trial's configuration.
+        probes: What `TrainingProbe` returned, with axes of seeds and epochs.
+        train_loss: Mean training loss per seed and epoch.
+        diverged_at: Epoch of divergence of every seed, or 0.
+        **sizes: Numbers of the trial as a whole.
+
+    Returns:
+        The data set; `train_and_measure` says what is in it.
+    """
+    import xarray as xr
+
+    arrays = {name: np.asarray(v, float) for name, v in probes.items()}
+    stability = arrays.pop("stability")  # seed, epoch, input
+    movement = arrays.pop("movement")
     means = [_mean(stability[:, e]) for e in range(stability.shape[1])]
     per_seed = ("seed", "epoch")
     return xr.Dataset(
@@ -155,21 +271,16 @@ def train_and_measure(
             ),
             "mean_stability": ("epoch", [m.mean for m in means]),
             "mean_stability_se": ("epoch", [m.standard_error for m in means]),
-            "kappa": (per_seed, probes["kappa"]),
-            "movement": ((*per_seed, "layer"), probes["movement"]),
-            "accuracy": (per_seed, probes["accuracy"]),
-            "test_loss": (per_seed, probes["test_loss"]),
-            "train_loss": (("seed", "train_epoch"), np.asarray(trained.loss, float)),
-            "diverged_at": ("seed", np.asarray(trained.diverged_at)),
-            "features": features,
-            "outputs": outputs,
-            "samples": len(data.x_train),
-            "learning_rate": rate,
+            "movement": ((*per_seed, "layer"), movement),
+            **{name: (per_seed, values) for name, values in arrays.items()},
+            "train_loss": (("seed", "train_epoch"), np.asarray(train_loss, float)),
+            "diverged_at": ("seed", np.asarray(diverged_at)),
+            **sizes,
         },
         coords={
             "seed": list(config["seeds"]),
             "epoch": sorted(set(config["probe_epochs"])),
-            "layer": np.arange(1, config["depth"] + 2),
+            "layer": np.arange(1, movement.shape[-1] + 1),
             "train_epoch": np.arange(1, config["epochs"] + 1),
         },
     )
@@ -209,6 +320,20 @@ def check_data(settings: Any) -> None:
         ValueError: If the name is unknown, the data have too few rows, or the largest
             network's seeds do not fit into memory.
     """
+    check_rows_and_memory(settings, max(settings.widths), max(settings.depths))
+
+
+def check_rows_and_memory(settings: Any, width: int, depth: int) -> None:
+    """`check_data` for a network of that size.
+
+    Args:
+        settings: Settings with `data`, `scales`, `seeds` and numbers of rows.
+        width: Units of each hidden layer.
+        depth: Number of hidden layers.
+
+    Raises:
+        ValueError: As `check_data`.
+    """
     for scale in settings.scales:
         data = _prepared(settings.data, scale, settings.train_rows, settings.test_rows)
         if settings.batch_size > len(data.x_train):
@@ -217,22 +342,18 @@ def check_data(settings: Any) -> None:
                 f"`batch_size={settings.batch_size}` and {len(data.x_train)} rows of "
                 f"{settings.data!r}. Set a smaller `batch_size`."
             )
-        _check_memory(settings, data.x_train.shape[1], data.t_train.shape[1])
-
-
-def _check_memory(settings: Any, features: int, outputs: int) -> None:
-    width, depth = max(settings.widths), max(settings.depths)
-    numbers = width * (features + outputs) + (depth - 1) * width**2
-    # Parameters at initialisation, now and before the epoch, and their gradient.
-    needed = 4 * 4 * numbers * settings.seeds
-    have = device_memory()
-    if have is not None and needed > have:
-        raise ValueError(
-            f"A study needs memory for {settings.seeds} seeds of its largest network "
-            f"(width {width}, {depth} hidden layers), about {needed / 2**30:.0f} GiB. "
-            f"Got {have / 2**30:.0f} GiB. Set fewer `seeds` or smaller `widths`, or "
-            "run these points on a larger device."
-        )
+        features, outputs = data.x_train.shape[1], data.t_train.shape[1]
+        numbers = width * (features + outputs) + (depth - 1) * width**2
+        # Parameters at initialisation, now and before the epoch, and their gradient.
+        needed = 4 * 4 * numbers * settings.seeds
+        have = device_memory()
+        if have is not None and needed > have:
+            raise ValueError(
+                f"A study needs memory for {settings.seeds} seeds of its largest "
+                f"network (width {width}, {depth} hidden layers), about "
+                f"{needed / 2**30:.0f} GiB. Got {have / 2**30:.0f} GiB. Set fewer "
+                "`seeds` or smaller `widths`, or run these points on a larger device."
+            )
 
 
 def _mean(values: np.ndarray) -> Estimate:

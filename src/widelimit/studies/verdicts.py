@@ -179,6 +179,27 @@ def claim_of_every(
     )
 
 
+def within(
+    differences: Sequence[float] | np.ndarray, margin: float
+) -> tuple[Interval, bool | None]:
+    """Judges that a mean difference lies between `-margin` and `margin`.
+
+    Two one-sided statistics, the room left on either side; `every` judges them. So it
+    holds if both ends of the 95 % interval of the difference lie inside, and not only
+    if a difference could not be found.
+
+    Args:
+        differences: The difference of every seed; NaN for a seed that diverged.
+        margin: The largest difference that counts as none, in their units.
+
+    Returns:
+        The interval of the room on the side that decides, and the answer.
+    """
+    values = np.asarray(differences, dtype=float)
+    found, holds, _ = every({"below": margin + values, "above": margin - values})
+    return found, holds
+
+
 def log2(values: np.ndarray) -> np.ndarray:
     """Base-2 logarithm of ratios, quiet where a value is zero or missing.
 
