@@ -57,3 +57,10 @@ def cifar_batches(split):
     parts = [(x[a:b], y[a:b]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
     contents = [cifar_bytes(*part) for part in (*parts, (x_test, y_test))]
     return dict(zip(BATCHES, contents, strict=True))
+
+
+def cifar100_bytes(images, coarse, fine):
+    return b"".join(
+        bytes([one, two]) + image.tobytes()
+        for image, one, two in zip(images, coarse, fine, strict=True)
+    )

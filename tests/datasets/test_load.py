@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from data_files import (
     IDX_NAMES,
+    cifar100_bytes,
     cifar_batches,
     random_split,
     write_idx_set,
@@ -17,6 +18,9 @@ from widelimit import datasets
 
 MNIST = random_split((28, 28))
 CIFAR = random_split((3, 32, 32))
+CIFAR100 = (*random_split((3, 32, 32), seed=1),)
+CIFAR100[1][:4] = (99, 0, 57, 31)
+SPLITS = {"mnist": MNIST, "cifar10": CIFAR, "cifar100": CIFAR100}
 
 
 def write_cifar_folder(folder, split=CIFAR):
@@ -37,6 +41,21 @@ def write_cifar_tar(folder, split=CIFAR, without=""):
                 member.size = len(files[name])
                 archive.addfile(member, io.BytesIO(files[name]))
     return path
+
+
+def write_cifar100_folder(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    x_train, y_train, x_test, y_test = CIFAR100
+    (folder / "train.bin").write_bytes(cifar100_bytes(x_train, y_train % 20, y_train))
+    (folder / "test.bin").write_bytes(cifar100_bytes(x_test, y_test % 20, y_test))
+
+
+def write_cifar100_tar(folder):
+    write_cifar100_folder(folder / "cifar-100-binary")
+    with tarfile.open(folder / "cifar-100-binary.tar.gz", "w:gz") as archive:
+        archive.add(folder / "cifar-100-binary", "cifar-100-binary")
+    for name in ("train.bin", "test.bin"):
+        (folder / "cifar-100-binary" / name).unlink()
 
 
 def write_dotted_idx_set(folder):
@@ -61,6 +80,15 @@ FORMS = {
     ),
     "cifar inside": ("cifar10", write_cifar_folder),
     "cifar tar": ("cifar10", write_cifar_tar),
+    "cifar100 npz": (
+        "cifar100",
+        lambda folder: write_npz(folder / "cifar100.npz", CIFAR100),
+    ),
+    "cifar100 folder": (
+        "cifar100",
+        lambda folder: write_cifar100_folder(folder / "cifar-100-binary"),
+    ),
+    "cifar100 tar": ("cifar100", write_cifar100_tar),
 }
 
 
@@ -69,8 +97,9 @@ def test_every_form_is_read(tmp_path, form):
     name, write = FORMS[form]
     write(tmp_path / "here")
     dataset = datasets.load(name, directory=tmp_path / "here")
-    x_train, y_train, x_test, y_test = MNIST if name == "mnist" else CIFAR
-    assert dataset.name == name and len(dataset.class_names) == 10
+    x_train, y_train, x_test, y_test = SPLITS[name]
+    assert dataset.name == name
+    assert len(dataset.class_names) == (100 if name == "cifar100" else 10)
     assert dataset.image_shape == x_train.shape[1:]
     assert str(tmp_path / "here") in dataset.source
     np.testing.assert_allclose(dataset.x_train, x_train / 255, rtol=1e-7)
@@ -80,7 +109,7 @@ def test_every_form_is_read(tmp_path, form):
 
     listed = {r.name: r for r in datasets.listing(directory=tmp_path / "here")}[name]
     assert listed.available and str(tmp_path / "here") in listed.where
-    expected = (None, None) if form == "cifar tar" else (7, 3)  # not cheap in a tar
+    expected = (None, None) if form.endswith(" tar") else (7, 3)  # not cheap in a tar
     assert (listed.n_train, listed.n_test) == expected
 
 
@@ -129,11 +158,12 @@ def test_digits_are_scikit_learns():
 def test_listing_without_files():
     records = datasets.listing()
     assert tuple(r.name for r in records) == datasets.names()
-    digits, mnist, cifar10, *tables = records
+    digits, mnist, cifar10, cifar100, *tables = records
     assert digits.available and (digits.n_train, digits.n_test) == (1437, 360)
     assert not mnist.available and mnist.where == "" and mnist.n_train is None
     assert cifar10.how == "widelimit data fetch cifar10 (170 MB)"
-    assert cifar10.image_shape == (3, 32, 32)
+    assert cifar10.image_shape == cifar100.image_shape == (3, 32, 32)
+    assert cifar100.how == "widelimit data fetch cifar100 (169 MB)"
     assert [r.name for r in tables] == ["algerian-forest-fires", "banknote", "sonar"]
     assert tables[0].image_shape == (11,) and not tables[0].available
 

@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+import oracles
 from widelimit.layers import Activation, BatchNorm, Conv, Dense, Residual
-from widelimit.measures import input_jacobian, perturbation_stability
+from widelimit.measures import input_jacobian, stability_plan
 from widelimit.networks import cnn, resnet18
 from widelimit.training import train
 
@@ -163,16 +164,18 @@ def test_training_outputs_and_stability_are_those_of_pytorch(tmp_path, getkey):
     )
 
     def f(row):
-        return NETWORK(trained, row.reshape(1, SIZE, SIZE, 3))[0]
+        return NETWORK(trained, row[None])[0]
 
-    flat = jnp.asarray(x[:2].reshape(2, -1))
-    found = input_jacobian(f, flat)
+    kept = jnp.asarray(x[:2])
+    found = jax.jit(lambda rows: input_jacobian(f, rows))(kept)
     np.testing.assert_allclose(found, jacobian, rtol=1e-7, atol=1e-10)
-    stability = perturbation_stability(f, flat)
-    for i in range(2):  # of the linear function with PyTorch's Jacobian
-        linear = jnp.asarray(jacobian[i])
-        alone = perturbation_stability(lambda row, a=linear: a @ row, flat[i : i + 1])
-        np.testing.assert_allclose(stability[i], alone[0], rtol=1e-7)
+    plan = stability_plan(f, kept)
+    stability = jax.jit(lambda rows: plan.measure(f, rows, radius=0.3).mean)(kept)
+    d = SIZE * SIZE * 3
+    for value, matrix in zip(stability, jacobian, strict=True):  # by mpmath's integral
+        norm = oracles.mean_gaussian_norm(np.linalg.svd(matrix, compute_uv=False) ** 2)
+        expected = 0.3 * d / (d + 1) * norm / oracles.mean_chi(d)
+        np.testing.assert_allclose(value, expected, rtol=1e-7)
 
 
 def test_a_plain_cnn_is_that_of_pytorch(getkey):

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from widelimit.datasets.banknote import BANKNOTE_MAX_COSINE
 from widelimit.datasets.catalogue import Listing, listing
-from widelimit.datasets.cifar_binary import read_cifar10_binary
+from widelimit.datasets.cifar_binary import (
+    read_cifar10_binary,
+    read_cifar100_binary,
+)
 from widelimit.datasets.dataset import Dataset
 from widelimit.datasets.idx import read_idx
 from widelimit.datasets.image_preparation import PreparedImages, prepare_images
@@ -39,6 +42,7 @@ __all__ = [
     "prepare_images",
     "prepare_table",
     "read_cifar10_binary",
+    "read_cifar100_binary",
     "read_idx",
     "scale_features",
     "sphere",

@@ -61,9 +61,14 @@ def _inputs(
             f"`{caller}` needs real numbers in `{name}`. Got `{name}.dtype={x.dtype}`."
         )
     if x.shape[1:] != image_shape or len(x) == 0:
+        last = len(image_shape) == 3 and x.shape[1:] == (
+            *image_shape[1:],
+            image_shape[0],
+        )
         raise ValueError(
             f"`{caller}` needs `{name}` of shape `(n, *{image_shape})` with at least "
             f"one row. Got `{name}.shape={x.shape}`."
+            f"{' Channels come first: `np.moveaxis(x, -1, 1)`.' if last else ''}"
         )
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused next
         x = x.astype(np.float32, copy=False)

@@ -7,6 +7,7 @@ from typing import cast
 from widelimit._checks import check_one_of
 from widelimit.datasets.banknote import BANKNOTE
 from widelimit.datasets.cifar10 import CIFAR10
+from widelimit.datasets.cifar100 import CIFAR100
 from widelimit.datasets.dataset import Dataset
 from widelimit.datasets.digits import DIGITS
 from widelimit.datasets.download import Progress, download
@@ -17,7 +18,7 @@ from widelimit.datasets.mnist import MNIST
 from widelimit.datasets.sonar import SONAR
 from widelimit.datasets.table import Table
 
-_IMAGES = (DIGITS, MNIST, CIFAR10)
+_IMAGES = (DIGITS, MNIST, CIFAR10, CIFAR100)
 _TABLES = (ALGERIAN_FOREST_FIRES, BANKNOTE, SONAR)
 SETS: dict[str, Entry] = {entry.name: entry for entry in (*_IMAGES, *_TABLES)}
 """Every named set; a new one is a file with its `Entry`, and a place here."""
