@@ -83,7 +83,11 @@ def test_of_plain_networks_what_the_paper_says_holds():
     phases = {
         f"{n}-rises-then-falls[L={d + 1}]" for n in ("cnn", "fcn") for d in (3, 9)
     }
-    others = {"cnn-grows-with-depth", "fcn-grows-with-depth", "cnn-depths-differ-more"}
+    others = {
+        "cnn-depths-differ-more",
+        *(f"{n}-grows-with-depth-{when}-training" for n in ("cnn", "fcn")
+          for when in ("before", "after")),
+    }  # fmt: skip
     assert found == dict.fromkeys(phases | others, True)
 
 
@@ -93,7 +97,7 @@ def test_of_plain_networks_the_opposite_does_not():
         return width * (depth + 1.0) ** power
 
     found = answers(CNN, drawn(PLAIN, level))
-    assert set(found.values()) == {False} and len(found) == 7
+    assert set(found.values()) == {False} and len(found) == 9
 
 
 def test_of_one_kind_of_network_there_is_nothing_to_compare():
@@ -101,7 +105,7 @@ def test_of_one_kind_of_network_there_is_nothing_to_compare():
     found = answers(CNN, drawn(axes, lambda network, depth, width: 1.0))
     assert set(found) == {
         "cnn-rises-then-falls[L=4]", "cnn-rises-then-falls[L=10]",
-        "cnn-grows-with-depth",
+        "cnn-grows-with-depth-before-training", "cnn-grows-with-depth-after-training",
     }  # fmt: skip
 
 
