@@ -14,7 +14,7 @@ from oracles import unchecked
 from widelimit.activations import AbstractActivation, Identity
 from widelimit.layers import Activation, Sequential
 from widelimit.measures import lazy_ratio
-from widelimit.networks import mlp, zhu2022_network
+from widelimit.networks import cnn, mlp, zhu2022_network
 from widelimit.training import step_decay_sgd, train
 
 D, OUT, ROWS, BATCH, SEEDS = 3, 4, 11, 4, 2  # two batches; three rows wait
@@ -153,6 +153,23 @@ def test_a_seed_alone_trains_as_it_does_among_others(getkey):
     together = run(net, params, keys)
     alone = run(net, jax.tree.map(lambda p: p[1:2], params), keys[1:2])
     assert_trees_close(alone, jax.tree.map(lambda a: a[1:2], together))
+
+
+def test_seeds_of_image_networks_train_apart(getkey):
+    net, shape = cnn(depth=2, channels=2, outputs=OUT), (4, 4, 1)
+    params = jax.vmap(lambda k: net.init(k, shape))(jax.random.split(getkey(), 3))
+    keys = jax.random.split(getkey(), 3)
+    x = jax.random.normal(getkey(), (ROWS, *shape))
+    options = {
+        "loss": "cross-entropy", "optimizer": SGD, "epochs": 2, "batch_size": BATCH,
+        "probe": lambda p, start: lazy_ratio(p, start), "probe_epochs": [0, 2],
+    }  # fmt: skip
+    targets = TARGETS["cross-entropy"]
+    together = train(net, params, x, targets, keys=keys, **options)
+    one = jax.tree.map(lambda p: p[1:2], params)
+    alone = train(net, one, x, targets, keys=keys[1:2], **options)
+    assert_trees_close(alone, jax.tree.map(lambda a: a[1:2], together))
+    assert not np.isclose(together.loss[0], together.loss[2]).any()
 
 
 def test_the_same_keys_give_the_same_bits(getkey):

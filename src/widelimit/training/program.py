@@ -150,9 +150,10 @@ def _run(
     state: State, initial: Params, begin: Any, end: Any, inputs: Inputs, plan: Plan
 ) -> State:
     """Epochs and probes in a loop that ends when no seed trains any more."""
-    one_epoch = _over_seeds(
-        len(state.history), functools.partial(train_epoch, inputs=inputs, plan=plan)
-    )
+    # Convolutions of several seeds side by side are grouped ones, slow on CPUs.
+    apart = inputs.x.ndim > 2 and jax.default_backend() == "cpu"
+    over_seeds = functools.partial(_over_seeds, len(state.history), apart)
+    epoch_of_seed = functools.partial(train_epoch, inputs=inputs, plan=plan)
     # Behind the last stop is one that is never reached.
     stops = jnp.asarray((*plan.stops, np.iinfo(np.int32).max), jnp.int32)
     done = jnp.sum(stops <= begin, dtype=jnp.int32)
@@ -173,14 +174,15 @@ def _run(
 
     def advance(carry):
         epoch, probed, state = carry
-        seeds, measured = one_epoch(state.seeds, initial, epoch)
+        one_epoch = over_seeds(lambda seed, start: epoch_of_seed(seed, start, epoch))
+        seeds, measured = one_epoch(state.seeds, initial)
         jax.debug.callback(notify, inputs.listener, epoch + 1, plan.epochs)
         history = state.history.at[:, epoch].set(measured)
         return epoch + 1, probed, State(seeds, history, state.probes)
 
     def look(carry):
         epoch, probed, state = carry
-        found = jax.vmap(measure)(state.seeds, initial)
+        found = over_seeds(measure)(state.seeds, initial)
         probes = jax.tree.map(
             lambda all_, new: all_.at[:, probed].set(new), state.probes, found
         )
@@ -205,13 +207,15 @@ def _run(
     return state
 
 
-def _over_seeds(k: int, f: Callable[..., Any]) -> Callable[..., Any]:
+def _over_seeds(k: int, apart: bool, f: Callable[..., Any]) -> Callable[..., Any]:
     """`f` of all seeds; of a single one without `vmap`, which would select and copy."""
+    if k > 1 and not apart:
+        return jax.vmap(f)
     if k > 1:
-        return jax.vmap(f, (0, 0, None))
+        return lambda *seeds: jax.lax.map(lambda one: f(*one), seeds)
 
-    def alone(seed, start, epoch):
-        found = f(*jax.tree.map(lambda a: a[0], (seed, start)), epoch)
+    def alone(*seeds):
+        found = f(*jax.tree.map(lambda a: a[0], seeds))
         return jax.tree.map(lambda a: a[None], found)
 
     return alone
