@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 
 from widelimit.datasets import load, prepare_images
 from widelimit.measures import perturbation_stability, score
 from widelimit.networks import cnn, resnet18
+from widelimit.runs.trial import Report
 from widelimit.studies import STUDIES
 from widelimit.studies.image_settings import CIFAR_DEPTHS, image_network, known_resnet
 from widelimit.studies.image_trial import (
@@ -29,16 +31,33 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def result():
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("unfinished")
+
+
+def run(place):
     [config] = STUDY.trials(STUDY.configure(changes=TINY))
-    return train_on_images(config, lambda share: None)
+    return train_on_images(config, Report(lambda share: None, place))
+
+
+@pytest.fixture(scope="module")
+def result(place):
+    return run(place)
+
+
+def test_a_killed_trial_goes_on_with_the_same_numbers(result, place):
+    assert sorted(p.name for p in place.iterdir()) == ["seed-0.npz", "seed-1.npz"]
+    (place / "seed-1.npz").unlink()  # killed while the second seed trained
+    xr.testing.assert_identical(run(place), result)
 
 
 def test_names_and_shapes(result):
     sizes = {"seed": 2, "epoch": 2, "layer": 3, "train_epoch": 4, "label": 10}
     images = {"shown": 2, "row": 8, "column": 8, "channel": 1}
     assert dict(result.sizes) == sizes | images
-    assert result.attrs == {"initialization": "he", "picture_radius": 0.2}
+    told = dict(result.attrs)
+    assert "Takes exact" in told.pop("stability")
+    assert told == {"initialization": "he", "picture_radius": 0.2}
     assert int(result["features"]) == 64 and int(result["samples"]) == 40
 
 

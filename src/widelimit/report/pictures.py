@@ -14,7 +14,7 @@ from widelimit.studies.figure import Pictures
 SIDE = 92
 """Of an image on the page, in pixels of the page."""
 
-_CELL = 128
+_CELL = 144
 
 
 def pictures_rows(panel: Pictures) -> list[dict[str, Any]]:

@@ -106,13 +106,13 @@ def pictures_panel(at: "xr.Dataset", title: str, *, radius: float) -> Pictures |
         )
         rows.append(
             (
-                Picture(_bytes(pixels / 255), f"a {label}, taken for {before}",
+                Picture(_bytes(pixels / 255), f"{label}, seen as {before}",
                         f"Test image of class {label}, classified as {before}."),
                 Picture(_bytes(0.5 + 0.5 * step / LEVELS), f"largest entry {peak:.2g}",
                         "The most damaging perturbation within a ball of "
                         f"{radius:.0%} of the image's norm; grey is no change. Its "
                         f"largest entry is {peak:.2g} of the range of pixels."),
-                Picture(_bytes(summed), f"taken for {after}",
+                Picture(_bytes(summed), f"seen as {after}",
                         f"The sum of both, classified as {after}."),
             )
         )  # fmt: skip

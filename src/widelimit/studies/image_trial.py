@@ -236,7 +236,7 @@ def plan_of(network: Any, inputs: Any) -> StabilityPlan:
     function = network.without_init(inputs.shape[1:])
     params = network.init(jax.random.key(0), inputs.shape[1:])
     return stability_plan(
-        lambda row: function(params, row[None])[0], inputs, memory=TILE_BYTES
+        lambda row: function(params, row[None])[0], inputs, memory=float(TILE_BYTES)
     )
 
 

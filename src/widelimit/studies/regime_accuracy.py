@@ -212,7 +212,7 @@ REGIME_ACCURACY = Study(
         },
         "laptop": {
             **_RECIPE, "data": ("cifar10",), "size": 16, "network": "resnet20",
-            "width": 0.5, "epochs": 20, "seeds": 3, "train_rows": 2560,
+            "width": 0.5, "epochs": 30, "seeds": 3, "train_rows": 5120,
             "test_rows": 1000,
         },
         "paper": {
