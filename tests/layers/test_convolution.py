@@ -71,6 +71,26 @@ def test_values_and_derivatives(case, getkey, monkeypatch):
     assert_same(ours, theirs)
 
 
+@pytest.mark.parametrize("operand", [0, 1])
+def test_second_derivatives_by_one_operand_alone(operand, getkey):
+    point, direction, settings = drawn("centered, stride 2", getkey())
+
+    def curvatures(function):
+        def total(z):
+            both = [*point]
+            both[operand] = z
+            return jnp.sum(jnp.sin(function(*both, *settings)))
+
+        at, along = (jnp.asarray(pair[operand]) for pair in (point, direction))
+        gradient = jax.grad(total)
+        return (
+            jax.jvp(gradient, (at,), (along,))[1],
+            jax.grad(lambda z: jnp.sum(gradient(z) ** 2))(at),
+        )
+
+    assert_same(jax.jit(lambda: curvatures(convolve))(), curvatures(plain))
+
+
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
 def test_many_inputs_and_many_weights(axes, getkey):
     point, other, settings = drawn("centered, stride 2", getkey())

@@ -117,3 +117,8 @@ def test_a_memory_too_small_is_refused():
         stability_plan(lambda x: jnp.ones((5, 400)) @ x, jnp.ones((3, 400)), memory=1e3)
     with unchecked(), pytest.raises(ValueError, match="`draws >= 2`"):
         stability_plan(lambda x: x, X, draws=1)
+
+
+def test_no_images_are_refused():
+    with pytest.raises(ValueError, match="needs at least one input"):
+        stability_plan(lambda image: image.sum(), jnp.zeros((0, 2, 2, 1)))

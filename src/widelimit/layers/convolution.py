@@ -129,7 +129,8 @@ def _linear(
 
     shape = jax.eval_shape(function, given, x).shape
     ends = (x, _zeros(x, shape))
-    return jax.lax.custom_linear_solve(system, ends, solve, transpose_solve)[1]
+    u, y = jax.lax.custom_linear_solve(system, ends, solve, transpose_solve)
+    return y + _zeros(u, shape)  # JAX wants a cotangent of `u` as well
 
 
 def _zeros(x: Array, shape: tuple[int, ...]) -> Array:

@@ -30,6 +30,10 @@ def flattened(
     if x.ndim < 3:
         check_rows(caller, "x", x)
         return f, x
+    if not len(x):
+        raise ValueError(
+            f"`{caller}` needs at least one input. Got `x.shape={x.shape}`."
+        )
     shape = x.shape[1:]
     return lambda row: f(jnp.reshape(row, shape)), jnp.reshape(x, (len(x), -1))
 

@@ -108,7 +108,7 @@ def stability_plan(
     x: Float[Array, "n *s"],
     *,
     draws: int = 256,
-    memory: float = 2**31,
+    memory: float | int = 2**31,
 ) -> StabilityPlan:
     """Whether to measure stability exactly or by sampling, and in which tiles.
 

@@ -170,7 +170,7 @@ def _read(file: Path, template: State, belongs: dict[str, str]) -> tuple[int, St
         raise
     except (
         ValueError, KeyError, TypeError, IndexError, EOFError, OSError,
-        zipfile.BadZipFile, zlib.error,
+        zipfile.BadZipFile, zlib.error, NotImplementedError,
     ) as error:  # fmt: skip
         raise ValueError(
             f"`train` needs a checkpoint that can be read. Got '{file}', which is "
