@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from widelimit.studies.curves import seed_curve
+from widelimit.studies.curves import (
+    STABILITY,
+    accuracy_panel,
+    last,
+    seed_curve,
+    stability_curve,
+)
 from widelimit.studies.figure import Bars, Figure, Panel, Picture, Pictures
 from widelimit.studies.pictures import LEVELS
 from widelimit.studies.verdicts import interval
@@ -77,11 +83,77 @@ def classes_panel(groups: Groups, *, legend: str = "") -> Bars:
         ends = [(f.low, f.high) for f in found]
         bars.append((name, [f.mean for f in found], ends))
     return Bars(
-        title, "class", "P(f, ε) / ε", [str(v) for v in ordered], bars, legend=legend
+        title, "class", STABILITY, [str(v) for v in ordered], bars, legend=legend
     )
 
 
-def pictures_panel(at: "xr.Dataset", title: str, *, radius: float) -> Pictures | None:
+def sensitivity_figure(
+    groups: Groups, *, name: str, title: str, legend: str, radius: float
+) -> Figure:
+    """Stability by class, and images with their most damaging direction.
+
+    Args:
+        groups: Of every series its name and results, without axes of the grid; pictures
+            are of the first.
+        name: Of the figure.
+        title: Which networks.
+        legend: What the series are.
+        radius: Of the ball of the pictures, as a share of the image's norm.
+
+    Returns:
+        The figure; without images if none was kept.
+    """
+    first, at = groups[0]
+    pictures = _pictures_panel(at, f"{first}, first seed", radius=radius)
+    caption = "Means over seeds with 95 % intervals, over the images of each class."
+    if pictures:
+        caption += " " + _pictures_caption(at, radius)
+    return Figure(
+        name=name,
+        title=f"Where the network is sensitive, {title}",
+        caption=caption,
+        panels=(
+            classes_panel(groups, legend=legend),
+            *([pictures] if pictures else []),
+        ),
+    )
+
+
+def radius_of(results: "xr.Dataset") -> float:
+    """The radius of the pictures' ball, as a share of the image's norm."""
+    return float(results.attrs.get("picture_radius", 0.1))
+
+
+def width_panels(
+    groups: Groups, title: str, *, legend: str, ordered: bool = True
+) -> tuple[Panel, Panel, Panel]:
+    """Stability after training and at initialisation, and accuracy, against width.
+
+    Args:
+        groups: Of every series its name and results, with the axis `width` left.
+        title: Of the axis.
+        legend: What the series are.
+        ordered: Whether they have an order.
+
+    Returns:
+        The panels.
+    """
+    labels: dict[str, Any] = {"legend": legend, "ordered": ordered}
+    ends = [(name, last(at)) for name, at in groups]
+    starts = [(name, at.isel(epoch=0)) for name, at in groups]
+
+    def stability(text: str, rows: Groups) -> Panel:
+        curves = [stability_curve(at, name, "width") for name, at in rows]
+        return Panel(text, title, STABILITY, curves, **labels)
+
+    return (
+        stability("After training", ends),
+        accuracy_panel(ends, "width", **labels | {"x_title": title}),
+        stability("At initialisation", starts),
+    )
+
+
+def _pictures_panel(at: "xr.Dataset", title: str, *, radius: float) -> Pictures | None:
     """Test images, the most damaging direction, and their sum.
 
     Args:
@@ -120,7 +192,7 @@ def pictures_panel(at: "xr.Dataset", title: str, *, radius: float) -> Pictures |
     return Pictures(title, columns, rows)
 
 
-def pictures_caption(at: "xr.Dataset", radius: float) -> str:
+def _pictures_caption(at: "xr.Dataset", radius: float) -> str:
     """What there is to say of the pictures.
 
     Args:

@@ -8,9 +8,8 @@ from widelimit.studies.base import Study
 from widelimit.studies.curves import last, name_of, seed_curve
 from widelimit.studies.figure import Bars, Figure, Panel
 from widelimit.studies.image_curves import (
-    classes_panel,
-    pictures_caption,
-    pictures_panel,
+    radius_of,
+    sensitivity_figure,
     training_figure,
 )
 from widelimit.studies.image_settings import RegimeSettings
@@ -119,21 +118,13 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
         figures.append(
             training_figure(groups, name=name, title=name, legend="initialisation")
         )
-        radius = float(results.attrs.get("picture_radius", 0.1))
-        one = groups[0][1]
-        pictures = pictures_panel(one, f"{groups[0][0]}, first seed", radius=radius)
-        caption = "Means over seeds with 95 % intervals, over the images of each class."
-        if pictures:
-            caption += " " + pictures_caption(one, radius)
         figures.append(
-            Figure(
+            sensitivity_figure(
+                groups,
                 name=f"{name}-images",
-                title=f"Where the network is sensitive, {name}",
-                caption=caption,
-                panels=(
-                    classes_panel(groups, legend="initialisation"),
-                    *([pictures] if pictures else []),
-                ),
+                title=name,
+                legend="initialisation",
+                radius=radius_of(results),
             )
         )
     return figures

@@ -1,24 +1,21 @@
 """Perturbation stability of convolutional networks against width and depth."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import (
-    STABILITY,
-    accuracy_panel,
     at_peak,
     last,
     name_of,
-    stability_curve,
 )
-from widelimit.studies.figure import Figure, Panel
+from widelimit.studies.figure import Figure
 from widelimit.studies.image_curves import (
-    classes_panel,
-    pictures_caption,
-    pictures_panel,
+    radius_of,
+    sensitivity_figure,
     training_figure,
+    width_panels,
 )
 from widelimit.studies.image_settings import PlainSettings
 from widelimit.studies.image_trial import check_images
@@ -117,10 +114,7 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
     for network in map(str, results["network"].values):
         at = results.sel(network=network)
         groups = [(f"L = {d + 1}", at.sel(depth=d)) for d in results["depth"].values]
-        labels: dict[str, Any] = {"legend": "depth"}
         unit = _UNIT[network]
-        ends = [(name, last(one)) for name, one in groups]
-        starts = [(name, one.isel(epoch=0)) for name, one in groups]
         figures.append(
             Figure(
                 name=network,
@@ -129,16 +123,9 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
                 "inputs as the network takes them, exact per test image; larger is "
                 "less robust. L counts layers with weights. Bands: 95 %, over seeds "
                 "and images.",
-                panels=(
-                    Panel("After training", unit, STABILITY,
-                          [stability_curve(r, n, "width") for n, r in ends], **labels),
-                    accuracy_panel(ends, "width", **labels | {"x_title": unit}),
-                    Panel("At initialisation", unit, STABILITY,
-                          [stability_curve(r, n, "width") for n, r in starts],
-                          **labels),
-                ),
+                panels=width_panels(groups, unit, legend="depth"),
             )
-        )  # fmt: skip
+        )
         widest = [(name, one.isel(width=-1)) for name, one in groups]
         width = int(results["width"].values[-1])
         title = f"{_NAMES[network]}, {width} {unit}"
@@ -147,21 +134,13 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
                 widest, name=network, title=title, legend="depth", ordered=True
             )
         )
-        radius = float(results.attrs.get("picture_radius", 0.1))
-        shallow = widest[0][1]
-        pictures = pictures_panel(shallow, f"{widest[0][0]}, first seed", radius=radius)
-        caption = "Means over seeds with 95 % intervals, over the images of each class."
-        if pictures:
-            caption += " " + pictures_caption(shallow, radius)
         figures.append(
-            Figure(
+            sensitivity_figure(
+                [widest[0], widest[-1]],
                 name=f"{network}-images",
-                title=f"Where the network is sensitive, {title}",
-                caption=caption,
-                panels=(
-                    classes_panel([widest[0], widest[-1]], legend="depth"),
-                    *([pictures] if pictures else []),
-                ),
+                title=title,
+                legend="depth",
+                radius=radius_of(results),
             )
         )
     return figures

@@ -1,23 +1,20 @@
 """Perturbation stability of residual networks against width and depth."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import (
-    STABILITY,
-    accuracy_panel,
     at_peak,
     last,
-    stability_curve,
 )
-from widelimit.studies.figure import Figure, Panel
+from widelimit.studies.figure import Figure
 from widelimit.studies.image_curves import (
-    classes_panel,
-    pictures_caption,
-    pictures_panel,
+    radius_of,
+    sensitivity_figure,
     training_figure,
+    width_panels,
 )
 from widelimit.studies.image_settings import ResidualSettings
 from widelimit.studies.image_trial import check_images
@@ -88,18 +85,8 @@ def _phase(values: "xr.DataArray", network: str) -> Claim:
 def _figures(results: "xr.Dataset") -> list[Figure]:
     names = sorted(map(str, results["network"].values), key=_layers)
     groups = [(title_of(name), results.sel(network=name)) for name in names]
-    labels: dict[str, Any] = {"legend": "network", "ordered": False}
-    ends = [(name, last(at)) for name, at in groups]
-    starts = [(name, at.isel(epoch=0)) for name, at in groups]
-    axis = "width factor"
     widest = [(name, at.isel(width=-1)) for name, at in groups]
-    factor = float(results["width"].values[-1])
-    radius = float(results.attrs.get("picture_radius", 0.1))
-    first = widest[0][1]
-    pictures = pictures_panel(first, f"{widest[0][0]}, first seed", radius=radius)
-    caption = "Means over seeds with 95 % intervals, over the images of each class."
-    if pictures:
-        caption += " " + pictures_caption(first, radius)
+    title = f"width factor {float(results['width'].values[-1]):.3g}"
     return [
         Figure(
             name="width",
@@ -109,27 +96,19 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
             "statistics of batch normalisation; larger is less robust. Bands: 95 %, "
             "over seeds and images. At initialisation the statistics are those that no "
             "data have touched: mean 0 and variance 1.",
-            panels=(
-                Panel("After training", axis, STABILITY,
-                      [stability_curve(r, n, "width") for n, r in ends], **labels),
-                accuracy_panel(ends, "width", **labels | {"x_title": axis}),
-                Panel("At initialisation", axis, STABILITY,
-                      [stability_curve(r, n, "width") for n, r in starts], **labels),
+            panels=width_panels(
+                groups, "width factor", legend="network", ordered=False
             ),
         ),
-        training_figure(
-            widest, name="width", title=f"width factor {factor:.3g}", legend="network"
-        ),
-        Figure(
+        training_figure(widest, name="width", title=title, legend="network"),
+        sensitivity_figure(
+            widest,
             name="images",
-            title=f"Where the network is sensitive, width factor {factor:.3g}",
-            caption=caption,
-            panels=(
-                classes_panel(widest, legend="network"),
-                *([pictures] if pictures else []),
-            ),
+            title=title,
+            legend="network",
+            radius=radius_of(results),
         ),
-    ]  # fmt: skip
+    ]
 
 
 STABILITY_RESNET = Study(
