@@ -21,9 +21,10 @@ PARTS = sorted(
 )
 
 # What each part of the core may import from `widelimit`, itself apart.
-BASE = {"_checks", "_files", "description"}
+BASE = {"_checks", "_cores", "_files", "description"}
 CORE = {
     "_checks": set(),
+    "_cores": set(),
     "_files": set(),
     "description": set(),
     "balls": BASE,

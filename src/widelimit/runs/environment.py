@@ -1,11 +1,12 @@
 """What a result was computed with: versions, device, precision."""
 
 import functools
-import os
 import platform
 import sys
 from importlib.metadata import version
 from typing import Any
+
+from widelimit._cores import cpu_count
 
 
 def environment() -> dict[str, Any]:
@@ -18,13 +19,6 @@ def environment() -> dict[str, Any]:
         `default_float` and `matmul_precision`; the last three are `None` without JAX.
     """
     return _versions() | {"cpus": cpu_count()} | _jax_settings()
-
-
-def cpu_count() -> int:
-    """Number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from widelimit.layers import Params
+from widelimit.training.compilation import compiler_options
 from widelimit.training.epoch import Inputs, Seed, train_epoch
 from widelimit.training.plan import Plan
 from widelimit.training.progress import notify
@@ -62,7 +63,8 @@ def run_seeds(
         The state after `end` epochs, bit for bit the same whichever way they are
         divided into segments.
     """
-    return _advance(
+    advance = _compiled(**compiler_options(_images(inputs)))
+    return advance(
         on_devices(state), initial, jnp.int32(begin), jnp.int32(end), inputs, plan
     )
 
@@ -130,7 +132,17 @@ def _start(params: Params, keys: Array, probe: Any, plan: Plan) -> State:
     return _divided(start, probe, params, keys)
 
 
-@eqx.filter_jit
+@functools.cache
+def _compiled(**options: str) -> Callable[..., State]:
+    # Equinox hands what it does not know to `jax.jit`, which its overloads leave out.
+    jit: Callable[..., Any] = eqx.filter_jit
+    return jit(_advance, compiler_options=options)
+
+
+def _images(inputs: Inputs) -> bool:
+    return inputs.x.ndim > 2
+
+
 def _advance(
     state: State,
     initial: Params,
@@ -151,7 +163,7 @@ def _run(
 ) -> State:
     """Epochs and probes in a loop that ends when no seed trains any more."""
     # Convolutions of several seeds side by side are grouped ones, slow on CPUs.
-    apart = inputs.x.ndim > 2 and jax.default_backend() == "cpu"
+    apart = _images(inputs) and jax.default_backend() == "cpu"
     over_seeds = functools.partial(_over_seeds, len(state.history), apart)
     epoch_of_seed = functools.partial(train_epoch, inputs=inputs, plan=plan)
     # Behind the last stop is one that is never reached.

@@ -1,7 +1,6 @@
 """Entries of a Jacobian kernel: some blocks, the diagonal, or all of them."""
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from widelimit._cores import cpu_count
 from widelimit.kernels.jacobian.pairs import JacobianPairs
 from widelimit.kernels.jacobian.tiles import even_side
 
@@ -106,7 +106,7 @@ def full_matrix(kernel: JacobianPairs) -> Float[np.ndarray, "r c"]:
         for j in range(i if kernel.symmetric else 0, m, side)
     ]
     fill(*first)  # compiles once, for all threads
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         for done in [pool.submit(fill, *start) for start in others]:
             done.result()
     return out.reshape(kernel.shape)

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +9,7 @@ import jax
 import numpy as np
 
 from widelimit._checks import check_memory, check_positive
+from widelimit._cores import cpu_count
 from widelimit.kernels.aligned import aligned_empty
 from widelimit.kernels.inputs import has_kinks
 from widelimit.kernels.jacobian.block import Kind, block_arrays
@@ -69,7 +69,7 @@ def all_scalars(
     devices = jax.local_devices()
     side, workers = SIDE, len(devices)
     if devices[0].platform == "cpu":  # each core a tile that stays in its cache
-        side, workers, devices = CPU_SIDE, os.cpu_count() or 1, devices[:1]
+        side, workers, devices = CPU_SIDE, cpu_count(), devices[:1]
     side = _side(caller, memory * GIB / workers, a, side)
     side = even_side(max(len(a), len(b)), side)
     rows, columns = min(side, len(a)), min(side, len(b))

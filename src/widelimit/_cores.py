@@ -1,0 +1,10 @@
+"""The CPU cores of this process."""
+
+import os
+
+
+def cpu_count() -> int:
+    """Number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
