@@ -385,3 +385,20 @@ def test_points_are_joined_where_a_panel_says_so(joined):
     [line] = [part for part in spec["layer"] if part["mark"]["type"] == "line"]
     only_theory = [{"filter": "datum.kind == 'theory'"}]
     assert line.get("transform", []) == ([] if joined else only_theory)
+
+
+@pytest.mark.parametrize(
+    "log, values, written",
+    [
+        (True, [2e-5, 3.0], ".1~e"),
+        (True, [2e-2, 3.0], "~g"),
+        (False, [2e-5, 3.0], "~g"),  # a linear axis has its zero there
+        (False, [-2e-5, 3e-4], ".1~e"),
+        (False, [-3e5, 2.0], ".1~e"),
+    ],
+)
+def test_powers_of_ten_are_written_where_an_axis_needs_them(log, values, written):
+    curves = [Curve("8", [1, 2], values)]
+    spec = panel_spec(Panel("T", "x", "y", curves, y_log=log), name="pick")
+    axes = [part["encoding"]["y"].get("axis") for part in spec["layer"]]
+    assert {axis["format"] for axis in axes if axis} == {written}

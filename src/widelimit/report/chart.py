@@ -68,7 +68,7 @@ def panel_spec(panel: AnyPanel, *, name: str) -> dict[str, Any]:
     )
     if panel.y_domain:
         y_scale = alt.Scale(domain=list(panel.y_domain), clamp=True, nice=False)
-    y_axis = alt.Axis(tickCount=5, format=".1~e" if _wide(rows) else "~g")
+    y_axis = alt.Axis(tickCount=5, format=".1~e" if _wide(rows, panel.y_log) else "~g")
     color = alt.Color(
         "series:N",
         title=panel.legend or None,
@@ -210,6 +210,9 @@ def _ticks(rows: Sequence[dict[str, Any]], *, log: bool) -> list[float]:
     return values[::2] if log else []
 
 
-def _wide(rows: Sequence[dict[str, Any]]) -> bool:
-    values = [row["y"] for row in rows]
-    return not values or min(values) < 1e-3 or max(values) > 1e4
+def _wide(rows: Sequence[dict[str, Any]], log: bool) -> bool:
+    """Whether the axis needs powers of ten; a linear one has its zero beside them."""
+    sizes = [abs(row["y"]) for row in rows]
+    if not sizes or max(sizes) > 1e4:
+        return True
+    return (min(sizes) if log else max(sizes)) < 1e-3
