@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from widelimit.studies.base import Settings, Study
 from widelimit.studies.curves import SCALES, seed_curve
 from widelimit.studies.figure import Curve, Figure, Panel
-from widelimit.studies.settings import RunSettings, Scale, known_initialization
+from widelimit.studies.settings import Initialization, RunSettings, Scale
 from widelimit.studies.trial import check_rows_and_memory, train_and_score
 from widelimit.studies.verdicts import Claim, log2, mean_of, within
 
@@ -66,7 +66,7 @@ class EarlyStoppingSettings(RunSettings, _Stop):
         ("paper", "constant"), min_length=1
     )
     networks: tuple[str, ...] = Field(("32x4", "64x8"), min_length=1)
-    initialization: str = "he"
+    initialization: Initialization = "he"
     epochs: PositiveInt = 200
     probe_epochs: tuple[int, ...] = Field(default_factory=_every_tenth, min_length=1)
 
@@ -82,11 +82,6 @@ class EarlyStoppingSettings(RunSettings, _Stop):
                     "least 2"
                 )
         return labels
-
-    @field_validator("initialization")
-    @classmethod
-    def _known(cls, label: str) -> str:
-        return known_initialization(label)
 
     @model_validator(mode="after")
     def _stops_before_the_end(self) -> "EarlyStoppingSettings":

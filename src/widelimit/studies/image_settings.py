@@ -4,11 +4,11 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 
@@ -20,10 +20,34 @@ from widelimit.networks import (
     resnet34,
     zhu2022_network,
 )
-from widelimit.studies.settings import RunSettings, known_initialization
+from widelimit.studies.settings import Initialization, RunSettings
 from widelimit.studies.trial import initialization
 
 CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+
+
+def known_resnet(label: str) -> str:
+    """The label itself, if it is one of a residual network, such as `resnet20`.
+
+    Args:
+        label: Its name and number of layers.
+
+    Returns:
+        The label.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    depths = (18, 34, *CIFAR_DEPTHS)
+    found = re.fullmatch(r"resnet(\d+)", label)
+    if not found or int(found[1]) not in depths:
+        known = ", ".join(f"resnet{depth}" for depth in sorted(depths))
+        raise ValueError(f"{label!r} is unknown; known are {known}")
+    return label
+
+
+ResNet = Annotated[str, AfterValidator(known_resnet)]
+"""Label of a residual network."""
 
 
 class ImageSettings(RunSettings):
@@ -83,12 +107,7 @@ class PlainSettings(ImageSettings):
     networks: tuple[Literal["cnn", "fcn"], ...] = Field(("cnn", "fcn"), min_length=1)
     depths: tuple[PositiveInt, ...] = Field((3, 5, 7, 9), min_length=1)
     widths: tuple[PositiveInt, ...] = Field((4, 8, 16, 32), min_length=1)
-    initialization: str = "he"
-
-    @field_validator("initialization")
-    @classmethod
-    def _known(cls, label: str) -> str:
-        return known_initialization(label)
+    initialization: Initialization = "he"
 
 
 class ResidualSettings(ImageSettings):
@@ -102,19 +121,9 @@ class ResidualSettings(ImageSettings):
     """
 
     data: str = "digits"
-    networks: tuple[str, ...] = Field(("resnet18", "resnet34"), min_length=1)
+    networks: tuple[ResNet, ...] = Field(("resnet18", "resnet34"), min_length=1)
     widths: tuple[PositiveFloat, ...] = Field((1 / 16, 1 / 8, 1 / 4), min_length=1)
-    initialization: str = "he"
-
-    @field_validator("networks")
-    @classmethod
-    def _known_networks(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(known_resnet(label) for label in labels)
-
-    @field_validator("initialization")
-    @classmethod
-    def _known(cls, label: str) -> str:
-        return known_initialization(label)
+    initialization: Initialization = "he"
 
 
 class RegimeSettings(ImageSettings):
@@ -128,39 +137,11 @@ class RegimeSettings(ImageSettings):
     """
 
     data: tuple[str, ...] = Field(("digits",), min_length=1)
-    initializations: tuple[str, ...] = Field(("he", "non-lazy"), min_length=1)
-    network: str = "resnet20"
+    initializations: tuple[Initialization, ...] = Field(
+        ("he", "non-lazy"), min_length=1
+    )
+    network: ResNet = "resnet20"
     width: PositiveFloat = 1.0
-
-    @field_validator("network")
-    @classmethod
-    def _known_network(cls, label: str) -> str:
-        return known_resnet(label)
-
-    @field_validator("initializations")
-    @classmethod
-    def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(known_initialization(label) for label in labels)
-
-
-def known_resnet(label: str) -> str:
-    """The label itself, if it is one of a residual network, such as `resnet20`.
-
-    Args:
-        label: Its name and number of layers.
-
-    Returns:
-        The label.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    depths = (18, 34, *CIFAR_DEPTHS)
-    found = re.fullmatch(r"resnet(\d+)", label)
-    if not found or int(found[1]) not in depths:
-        known = ", ".join(f"resnet{depth}" for depth in sorted(depths))
-        raise ValueError(f"{label!r} is unknown; known are {known}")
-    return label
 
 
 def image_network(

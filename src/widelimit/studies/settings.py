@@ -4,7 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from widelimit.networks import INITIALIZATIONS
 from widelimit.studies.base import Settings
@@ -17,6 +23,43 @@ _PROBES = (0, 1, 2, 5, 10, 15, 20, 25, 30, 40)
 def _probes(values: Mapping[str, Any]) -> tuple[int, ...]:
     epochs = values.get("epochs", 0)  # absent where it is not valid itself
     return (*(epoch for epoch in _PROBES if epoch < epochs), epochs)
+
+
+def known_initialization(label: str) -> str:
+    """The label itself, if it is one of an initialisation, such as `non-lazy:1.5`.
+
+    Args:
+        label: A name known to `zhu2022_network`, with the exponent after a colon.
+
+    Returns:
+        The label.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    name, colon, exponent = label.partition(":")
+    if name not in INITIALIZATIONS:
+        raise ValueError(
+            f"{label!r} is unknown; known are {', '.join(INITIALIZATIONS)}"
+        )
+    if colon and name != "non-lazy":
+        raise ValueError(f"{label!r}: only non-lazy has an exponent")
+    if colon and not 0 < _number(exponent) < math.inf:
+        raise ValueError(
+            f"{label!r} needs a positive number after the colon, as in non-lazy:1.5"
+        )
+    return label
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+Initialization = Annotated[str, AfterValidator(known_initialization)]
+"""Label of an initialisation."""
 
 
 class RunSettings(Settings):
@@ -84,53 +127,15 @@ class TrainingSettings(RunSettings):
 
     data: str = "digits"
     scales: tuple[Scale, ...] = Field(("unit", "raw"), min_length=1)
-    initializations: tuple[str, ...] = Field(("he",), min_length=1)
+    initializations: tuple[Initialization, ...] = Field(("he",), min_length=1)
     depths: tuple[PositiveInt, ...] = Field((1, 3, 5), min_length=1)
     widths: tuple[PositiveInt, ...] = Field((8, 16, 32, 64, 128), min_length=1)
-
-    @field_validator("initializations")
-    @classmethod
-    def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(known_initialization(label) for label in labels)
-
-
-def known_initialization(label: str) -> str:
-    """The label itself, if it is one of an initialisation, such as `non-lazy:1.5`.
-
-    Args:
-        label: A name known to `zhu2022_network`, with the exponent after a colon.
-
-    Returns:
-        The label.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    name, colon, exponent = label.partition(":")
-    if name not in INITIALIZATIONS:
-        raise ValueError(
-            f"{label!r} is unknown; known are {', '.join(INITIALIZATIONS)}"
-        )
-    if colon and name != "non-lazy":
-        raise ValueError(f"{label!r}: only non-lazy has an exponent")
-    if colon and not 0 < _number(exponent) < math.inf:
-        raise ValueError(
-            f"{label!r} needs a positive number after the colon, as in non-lazy:1.5"
-        )
-    return label
 
 
 class TwoLayerSettings(TrainingSettings):
     """The same for one hidden layer, or another single depth."""
 
     depths: tuple[PositiveInt, ...] = Field((1,), min_length=1, max_length=1)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 AXES: Mapping[str, str] = {
