@@ -6,10 +6,13 @@ Each message reads: `caller` needs <requirement>. Got <value>. <What to do>.
 import math
 import numbers
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
+
+BLOCK_BYTES = 2**24
+"""Of an array that is read in blocks."""
 
 
 def check_number(caller: str, name: str, value: Any) -> None:
@@ -58,14 +61,36 @@ def check_fits_type(caller: str, name: str, value: Any, dtype: Any) -> None:
 
 def check_finite(caller: str, name: str, value: Any) -> None:
     """Raise if any entry of `value` is NaN or infinite, naming the first one."""
-    array = np.asarray(value)
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        where = tuple(int(i) for i in bad[0])
+    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    first, got, count = None, None, 0
+    for start, block in row_blocks(array):
+        finite = np.isfinite(block)
+        if np.all(finite):
+            continue
+        bad = np.argwhere(~finite)
+        count += len(bad)
+        if first is None:
+            where = tuple(int(i) for i in bad[0])
+            got = block[where]
+            first = (start + where[0], *where[1:]) if where else where
+    if first is not None:
         raise ValueError(
-            f"`{caller}` needs finite numbers in `{name}`. Got {array[where]} at index "
-            f"{where} ({len(bad)} such entries). Remove or impute them first."
+            f"`{caller}` needs finite numbers in `{name}`. Got {got} at index "
+            f"{first} ({count} such entries). Remove or impute them first."
         )
+
+
+def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Blocks of rows of about `BLOCK_BYTES`, each with the number of its first row.
+
+    They are views: of an array in a file only one block at a time need be in memory.
+    """
+    if array.ndim == 0 or array.size == 0:
+        yield 0, array
+        return
+    rows = max(1, BLOCK_BYTES * len(array) // array.nbytes)
+    for start in range(0, len(array), rows):
+        yield start, array[start : start + rows]
 
 
 def check_one_of(caller: str, name: str, value: Any, choices: Collection[Any]) -> None:

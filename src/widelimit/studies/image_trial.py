@@ -12,6 +12,7 @@ import optax
 
 from widelimit.datasets import PreparedImages, load, prepare_images
 from widelimit.measures import StabilityPlan, stability_plan
+from widelimit.studies.image_bytes import training_pixels
 from widelimit.studies.image_settings import image_network
 from widelimit.studies.memory import check_device_memory, device_memory
 from widelimit.studies.pictures import damaging_directions
@@ -47,10 +48,12 @@ def train_on_images(
     outputs, shape = data.t_train.shape[1], data.x_train.shape[1:]
     network = network_of(config, outputs)
     function = network.without_init(shape)
-    x, t, x_test, t_test = (
+    t, x_test, t_test = (
         jnp.asarray(array, dtype=float)
-        for array in (data.x_train, data.t_train, data.x_test, data.t_test)
+        for array in (data.t_train, data.x_test, data.t_test)
     )
+    x, scaling = training_pixels(data) or (jnp.asarray(data.x_train, dtype=float), None)
+    x = jnp.asarray(x)
     inputs = x_test[: config["stability_rows"]]
     plan = plan_of(network, inputs)
     probe = TrainingProbe(
@@ -61,7 +64,7 @@ def train_on_images(
         t_test,
         batch_size=plan.batch_size,
         plan=plan,
-        x_train=x[: len(x_test)],
+        x_train=jnp.asarray(data.x_train[: len(x_test)], dtype=float),
         t_train=t[: len(x_test)],
         rows=SCORED_ROWS,
     )
@@ -82,6 +85,7 @@ def train_on_images(
             epochs=config["epochs"],
             batch_size=config["batch_size"],
             keys=key[None],
+            scaling=scaling,
             augmentation=CropFlip() if config["augment"] else None,
             probe=probe,
             probe_epochs=config["probe_epochs"],
@@ -304,7 +308,8 @@ def _check_memory(
     row, weights = training_bytes(network, shape), parameter_bytes(network, shape)
     if config["precision"] == "mixed":
         row /= 2
-    images = sum(x.nbytes for x in (data.x_train, data.x_test))
+    x_train = (training_pixels(data) or (data.x_train,))[0]
+    images = x_train.nbytes + data.x_test.nbytes
     # Parameters now, at the start and before the epoch, momentum and gradient.
     fixed = images + 5 * weights
     batch = config["batch_size"]

@@ -68,6 +68,23 @@ def check_data(
         )
 
 
+def check_stream(caller: str, stream: bool, x: Any, adversary: Any) -> None:
+    """Refuse to stream what is not on the host, or to an attack on all rows."""
+    if not stream:
+        return
+    if not isinstance(x, np.ndarray):
+        raise ValueError(
+            f"`{caller}` needs `x` as a NumPy array or `np.memmap` with `stream=True`, "
+            f"which keeps it off the device. Got a `{type(x).__name__}`. Pass what it "
+            "was made of, or leave `stream` out."
+        )
+    if adversary is not None:
+        raise ValueError(
+            f"`{caller}` needs all rows on the device with an `adversary`, which moves "
+            "them before each epoch. Got `stream=True`. Leave it out."
+        )
+
+
 def check_seeds(caller: str, apply: Any, params: Any, keys: Any, x: Any) -> None:
     """Refuse parameters without an axis of seeds, or not those of the network."""
     seeds = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt8
 
 from widelimit.attacks import AbstractAttack, correct
 from widelimit.layers import Params, with_statistics
+from widelimit.training.host_rows import HostRows
 from widelimit.training.lazy_ball import LazyBall
 from widelimit.training.objective import batch_gradient
 from widelimit.training.plan import Plan
@@ -17,7 +18,7 @@ from widelimit.training.plan import Plan
 class Inputs(NamedTuple):
     """What all seeds share."""
 
-    x: Float[Array, "n *s"] | UInt8[Array, "n h w c"]
+    x: Float[Array, "n *s"] | UInt8[Array, "n h w c"] | HostRows
     targets: Float[Array, "n o"]
     adversary: AbstractAttack | None
     lazy_radius: Float[Array, ""] | None
@@ -85,14 +86,17 @@ def train_epoch(
     trains = new.active
 
     def going_on(state):
-        i, _, left_at, _, _ = state
+        i, _, left_at, _, _, _ = state
         if inputs.lazy_radius is None:  # the same for all seeds, hence cheaper
             return i < steps
         return (i < steps) & (left_at == 0) & trains
 
     def step(state):
-        i, (params, own), left_at, sums, first = state
-        rows = x[batches[i]]
+        i, (params, own), left_at, sums, first, whole = state
+        if isinstance(x, HostRows):
+            rows, read = x.fetch(batches[i])
+        else:
+            rows, read = x[batches[i]], jnp.asarray(True)
         if plan.scaling is not None:
             rows = plan.scaling(rows, plan.dtype)
         if plan.augmentation is not None:
@@ -109,7 +113,8 @@ def train_epoch(
             moved = _where(out, (params, own), moved)
             left_at = jnp.where(out, epoch * steps + i + 1, left_at)
         first = jnp.where(i == 0, parts[0], first)
-        return i + 1, moved, left_at, sums + parts, first
+        # What could be read is kept apart: in the sums it would change their rounding.
+        return i + 1, moved, left_at, sums + parts, first, whole & read
 
     zero = jnp.zeros((), jnp.int32)
     state = (
@@ -118,10 +123,14 @@ def train_epoch(
         zero,
         jnp.zeros(2, plan.dtype),
         jnp.zeros((), plan.dtype),
+        jnp.asarray(True),
     )
-    ran, (params, own), left_at, sums, first = jax.lax.while_loop(going_on, step, state)
+    ran, (params, own), left_at, sums, first, whole = jax.lax.while_loop(
+        going_on, step, state
+    )
     parts = sums / jnp.asarray(ran, plan.dtype)
-    finite = jnp.all(jnp.isfinite(parts)) & _all_finite(params)
+    # Rows that could not be read end the training like a loss that is not finite.
+    finite = jnp.all(jnp.isfinite(parts)) & _all_finite(params) & whole
     alive, broke = trains & finite, trains & ~finite
     # Where the loss had overflown before the first step, the parameters are lost.
     last_good = _where(jnp.isfinite(first), seed.params, seed.before)
@@ -145,7 +154,7 @@ def _adversarial(
     def value(points):
         return plan.row_loss(plan.apply(params, points), inputs.targets)
 
-    assert inputs.adversary is not None
+    assert inputs.adversary is not None and not isinstance(inputs.x, HostRows)
     keys = jax.random.split(jax.random.fold_in(drawn, 2), len(inputs.x))
     points = inputs.adversary.perturb(value, inputs.x, keys).points
     right = correct(plan.apply(params, points), inputs.targets)

@@ -7,12 +7,15 @@ import hashlib
 import inspect
 import re
 import types
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from widelimit._checks import row_blocks
+from widelimit.training.host_rows import HostRows
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -44,6 +47,8 @@ def _text(value: Any, above: tuple[int, ...]) -> str:
         return str(value)
     if isinstance(value, np.ndarray | jax.Array):
         return _digest(value)
+    if isinstance(value, HostRows):  # as of the same array on a device
+        return f"{_kind(value)}:{_hash(value.blocks())}"
     if id(value) in above:  # a function that encloses itself
         return "..."
     within = functools.partial(_text, above=(*above, id(value)))
@@ -110,10 +115,22 @@ def _listed(name: str, fields: Mapping[str, str]) -> str:
 
 def _digest(array: Any) -> str:
     """Type, shape and a digest of the contents."""
-    kind = f"{array.dtype}{list(array.shape)}"
+    kind = _kind(array)
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
-    data = np.ascontiguousarray(array)
+    data = np.asarray(array)
     if data.dtype == object:
         return kind
-    return f"{kind}:{hashlib.sha256(data.view(np.uint8).data).hexdigest()[:16]}"
+    return f"{kind}:{_hash(block for _, block in row_blocks(data))}"
+
+
+def _kind(array: Any) -> str:
+    return f"{array.dtype}{list(array.shape)}"
+
+
+def _hash(blocks: Iterable[np.ndarray]) -> str:
+    """Of what the blocks hold, however it is divided into them."""
+    found = hashlib.sha256()
+    for block in blocks:
+        found.update(np.ascontiguousarray(block).view(np.uint8).data)
+    return found.hexdigest()[:16]

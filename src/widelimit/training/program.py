@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from widelimit.layers import Params
 from widelimit.training.compilation import compiler_options
 from widelimit.training.epoch import Inputs, Seed, train_epoch
+from widelimit.training.host_rows import HostRows
 from widelimit.training.plan import Plan
 from widelimit.training.progress import notify
 
@@ -62,11 +63,18 @@ def run_seeds(
     Returns:
         The state after `end` epochs, bit for bit the same whichever way they are
         divided into segments.
+
+    Raises:
+        ValueError: If rows on the host could not be read.
     """
     advance = _compiled(**compiler_options(_images(inputs)))
-    return advance(
+    state = advance(
         on_devices(state), initial, jnp.int32(begin), jnp.int32(end), inputs, plan
     )
+    if isinstance(inputs.x, HostRows):
+        jax.block_until_ready(state)
+        inputs.x.check("train")
+    return state
 
 
 def on_devices(state: State) -> State:

@@ -1,11 +1,13 @@
 """Training many seeds of one network in one compiled program."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped, UInt8
 
@@ -23,8 +25,10 @@ from widelimit.training.checks import (
     check_row_by_row,
     check_scaling,
     check_seeds,
+    check_stream,
 )
 from widelimit.training.epoch import Inputs
+from widelimit.training.host_rows import jax_dtype, on_host
 from widelimit.training.jacobian_penalty import JacobianPenalty
 from widelimit.training.pixel_scaling import PixelScaling
 from widelimit.training.plan import Plan
@@ -73,7 +77,10 @@ class Trained(eqx.Module):
 def train(
     apply: Apply,
     params: Params,
-    x: Float[Array, "n *s"] | UInt8[Array, "n h w c"],
+    x: Float[Array, "n *s"]
+    | UInt8[Array, "n h w c"]
+    | Float[np.ndarray, "n *s"]
+    | UInt8[np.ndarray, "n h w c"],
     targets: Float[Array, "n o"],
     *,
     loss: LossName,
@@ -89,6 +96,7 @@ def train(
     augmentation: Callable[[Array, Array], Array] | None = None,
     precision: Precision = "full",
     accumulate: int = 1,
+    stream: bool = False,
     probe: Probe | None = None,
     probe_epochs: Sequence[int] = (),
     checkpoint: Checkpoint | None = None,
@@ -115,7 +123,8 @@ def train(
     Args:
         apply: Outputs for a batch of inputs: a network, or any function.
         params: Initial parameters, every array with a leading axis of seeds.
-        x: Inputs, one per row; with `scaling`, images as bytes.
+        x: Inputs, one per row; with `scaling`, images as bytes. All of them are put on
+            the device, or on each that is used, unless with `stream`.
         targets: Targets, one row per input.
         loss: Name of the loss, whose mean over the batch is minimised.
         optimizer: An Optax transformation.
@@ -143,6 +152,14 @@ def train(
             is the same to rounding, but for layers that normalise by the batch, whose
             statistics are those of the parts (each updates the running ones), and for
             the random directions of a `jacobian_penalty`, which are others.
+        stream: Whether `x`, a NumPy array or `np.memmap`, stays on the host. Every step
+            then fetches the rows of its batch, and the device holds these alone: for
+            data that do not fit, from a file if they do not fit into memory either. The
+            same bits as without. It costs a call of Python and two copies of the batch
+            per step and seed, during which the device waits. Numbers that are not bytes
+            are read once before training, to see that they are finite, and all once
+            more with a `checkpoint`. Probes see what they hold; no `adversary`, which
+            attacks all rows at once.
         probe: Function of one seed's parameters now and at initialisation, evaluated
             inside the program; make it an `equinox.Module` if it holds arrays.
         probe_epochs: Epochs after which to call the probe; 0 is before training.
@@ -156,9 +173,11 @@ def train(
     Raises:
         ValueError: If shapes disagree, a number is not finite or out of range, a probe
             epoch lies outside the training, the Jacobian of a network with kinks is to
-            be penalised, or the checkpoint is damaged or belongs to another training.
+            be penalised, the checkpoint is damaged or belongs to another training, or
+            rows to be streamed are on a device, to be attacked or cannot be read.
     """
     caller = "train"
+    check_stream(caller, stream, x, adversary)
     check_data(caller, x, targets, batch_size, loss, scaling)
     check_at_least(caller, "epochs", epochs, 0)
     check_accumulate(caller, accumulate, batch_size)
@@ -174,8 +193,11 @@ def train(
         check_fits_type(caller, "lazy_radius", lazy_radius, kind)
     check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
     check_scaling(caller, scaling, adversary)
-    x, targets = jnp.asarray(x), jnp.asarray(targets)
-    dtype = x.dtype if scaling is None else jax.tree.leaves(params)[0].dtype
+    targets = jnp.asarray(targets)
+    if scaling is None:
+        dtype = jax_dtype(x)
+    else:
+        dtype = jax.tree.leaves(params)[0].dtype
     plan = Plan(
         apply=apply,
         row_loss=row_loss,
@@ -191,9 +213,13 @@ def train(
         mixed=precision == "mixed",
         dtype=dtype,
     )
-    with listening(report) as listener:
+    if stream:
+        kept = on_host(np.asanyarray(x))
+    else:
+        kept = contextlib.nullcontext(jnp.asarray(x))
+    with kept as own, listening(report) as listener:
         inputs = Inputs(
-            x=x,
+            x=own,
             targets=targets,
             # Arrays, as numbers would be part of the program and recompile it.
             adversary=_with_arrays(adversary, dtype),
