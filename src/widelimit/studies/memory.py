@@ -1,16 +1,6 @@
 """How much memory a study's trials may take."""
 
-import os
-
-import jax
-
-
-def device_memory() -> int | None:
-    """Bytes of the device that computes, or of this machine; `None` if unknown."""
-    have = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
-    if have is None and hasattr(os, "sysconf"):
-        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return have
+from widelimit.training.memory import device_memory
 
 
 def check_device_memory(caller: str, needed: float | int, what: str, cure: str) -> None:

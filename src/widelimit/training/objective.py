@@ -31,7 +31,7 @@ def batch_gradient(
     Returns:
         The gradient, loss and penalty, and parameters whose statistics have seen it.
     """
-    gradient = jax.grad(_objective, has_aux=True)
+    gradient = jax.grad(objective, has_aux=True)
     k = plan.accumulate
     if k == 1:
         found, (parts, seen) = gradient(params, x, targets, key, plan)
@@ -52,7 +52,7 @@ def batch_gradient(
     return found, parts, seen
 
 
-def _objective(
+def objective(
     params: Params, x: Array, targets: Array, key: Array, plan: Plan
 ) -> tuple[Float[Array, ""], tuple[Float[Array, "2"], Params]]:
     """The objective of one batch, its two parts, and parameters that have seen it."""

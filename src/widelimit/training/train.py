@@ -26,6 +26,7 @@ from widelimit.training.checks import (
 )
 from widelimit.training.epoch import Inputs
 from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.memory import check_training_memory
 from widelimit.training.pixel_scaling import PixelScaling
 from widelimit.training.plan import Plan
 from widelimit.training.program import run_seeds, start_seeds
@@ -191,6 +192,7 @@ def train(
         mixed=precision == "mixed",
         dtype=dtype,
     )
+    check_training_memory(caller, plan, params, x, targets, adversary)
     with listening(report) as listener:
         inputs = Inputs(
             x=x,
