@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from widelimit._checks import check_one_array
 from widelimit.layers import AbstractLayer, Params, is_statistic, with_statistics
 from widelimit.training.plan import Plan
 
@@ -64,6 +65,7 @@ def objective(
         outputs, seen = plan.apply.apply_training(params, x)
     elif plan.penalty is None:
         outputs = plan.apply(params, x)
+        check_one_array("train", outputs)
     else:
         outputs, squares = plan.penalty.outputs_and_squares(plan.apply, params, x, key)
     if outputs.shape[1:] != targets.shape[1:]:
