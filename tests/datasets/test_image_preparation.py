@@ -70,8 +70,12 @@ def test_bad_input_is_named():
         prepare_images(dataset((3, 4, 5)), scale="best")
     with pytest.raises(ValueError, match="needs images"):
         prepare_images(dataset((5,)))
-    with pytest.raises(ValueError, match="channels came last"):
-        prepare_images(dataset((4, 5, 3)))
+    for shape in ((5, 5, 3), (8, 8, 1)):
+        with pytest.raises(ValueError, match=r"with channels last.*moveaxis\(x, -1, 1"):
+            prepare_images(dataset(shape))
+    for shape in ((3, 4, 5), (16, 5, 5), (12, 4, 3), (3, 3, 3), (1, 4, 1)):
+        images = prepare_images(dataset(shape)).x_train
+        assert images.shape == (7, *shape[1:], shape[0])
     flat = dataset((3, 4, 5))
     flat.x_train[:, 1] = 0.5
     with pytest.raises(ValueError, match="constant channel 1"):

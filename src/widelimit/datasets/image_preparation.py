@@ -89,11 +89,13 @@ def prepare_images(
             f"`{caller}` needs images. Got `image_shape={shape}`. Use `prepare` for "
             "tables."
         )
-    if len(shape) == 3 and shape[0] > min(shape[1:]):
+    # Whoever has many channels of narrow images is believed, unless they are square
+    # images with one or three channels behind them.
+    if len(shape) == 3 and shape[0] == shape[1] > shape[2] and shape[2] in (1, 3):
         raise ValueError(
             f"`{caller}` needs images of shape (channels, height, width). Got "
-            f"`image_shape={shape}`, which looks as if channels came last. Move them "
-            "to the front in the `Dataset`."
+            f"`image_shape={shape}`, with channels last. Move them to the front in the "
+            "`Dataset`: `np.moveaxis(x, -1, 1)`."
         )
     rows = prepare(
         dataset,
