@@ -11,14 +11,12 @@ import numpy as np
 import optax
 
 from widelimit.datasets import PreparedImages, load, prepare_images
-from widelimit.losses import loss_function
 from widelimit.measures import StabilityPlan, stability_plan
 from widelimit.studies.image_settings import image_network
+from widelimit.studies.memory import check_trial_memory
 from widelimit.studies.pictures import damaging_directions
 from widelimit.studies.trial import TILE_BYTES, TrainingProbe, paper_rate, results_of
 from widelimit.training import Checkpoint, CropFlip, momentum_sgd, train
-from widelimit.training.memory import check_training_memory
-from widelimit.training.plan import Plan
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -262,33 +260,16 @@ def _check_memory(
     config: Mapping[str, Any], network: Any, data: PreparedImages
 ) -> None:
     """Raise unless one seed fits into memory, beside the images that are measured."""
-    dtype, shape = jnp.result_type(float), data.x_train.shape[1:]
-    x, t, x_test = (
-        jax.ShapeDtypeStruct(array.shape, dtype)
-        for array in (data.x_train, data.t_train, data.x_test)
-    )
-    plan = Plan(
-        apply=network.without_init(shape),
-        row_loss=loss_function(config["loss"]),
-        penalty=None,
+    check_trial_memory(
+        f"{config['network']} of width {config['width']:g}",
+        network,
+        data.x_train,
+        data.t_train,
+        loss=config["loss"],
         optimizer=_optimizer(config, 1, config["learning_rate"] or 1.0),
-        epochs=config["epochs"],
         batch_size=config["batch_size"],
-        stops=(),
-        patience=None,
-        scaling=None,
-        augmentation=None,
         accumulate=config["accumulate"],
         mixed=config["precision"] == "mixed",
-        dtype=dtype,
-    )
-    draw = jax.vmap(lambda key: network.init(key, shape))
-    check_training_memory(
-        f"{config['network']} of width {config['width']:g}",
-        plan,
-        jax.eval_shape(draw, jax.random.key(0)[None]),
-        x,
-        t,
-        held=x_test.size * dtype.itemsize,
+        held=data.x_test.size,
         smaller="Set smaller `widths` or fewer `train_rows`.",
     )
