@@ -93,6 +93,43 @@ def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, array[start : start + rows]
 
 
+def check_flag(caller: str, name: str, value: Any) -> None:
+    """Raise unless `value` is true or false."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(
+            f"`{caller}` needs `True` or `False` as `{name}`. Got `{name}={value!r}`."
+        )
+
+
+def check_kind(caller: str, name: str, value: Any, kind: type, example: str) -> None:
+    """Raise unless `value` is of a class, showing how one is made."""
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"`{caller}` needs a `{kind.__name__}` as `{name}`. Got `{name}={value!r}`."
+            f" Write `{example}`."
+        )
+
+
+def check_callable(caller: str, name: str, value: Any, example: str) -> None:
+    """Raise unless `value` can be called, and is not the class of what can."""
+    if isinstance(value, type) or not callable(value):
+        raise ValueError(
+            f"`{caller}` needs a function as `{name}`. Got `{name}={value!r}`. Write "
+            f"`{example}`."
+        )
+
+
+def check_one_array(caller: str, value: Any) -> None:
+    """Raise if a function that is measured returned several arrays."""
+    if isinstance(value, tuple | list | dict):
+        raise ValueError(
+            f"`{caller}` needs a function with one array as its value. Got a "
+            f"`{type(value).__name__}` of {len(value)}. Networks that normalise by the "
+            "batch are measured in evaluation mode: call the network or "
+            "`network.apply`, not `network.apply_training`."
+        )
+
+
 def check_one_of(caller: str, name: str, value: Any, choices: Collection[Any]) -> None:
     """Raise unless `value` is among `choices`, listing them."""
     if value not in choices:

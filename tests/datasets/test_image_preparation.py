@@ -45,13 +45,37 @@ def test_rows_are_those_of_prepare():
     assert raw.x_train.min() >= 0 and raw.x_train.max() <= 1
 
 
+def test_raw_pixels_that_are_bytes_are_refused():
+    shape, labels = (2, 4, 4), np.arange(6) % 2
+    whole = RNG.integers(256, size=(6, *shape))
+
+    def prepared(x, scale="raw"):
+        own = Dataset("own", x, labels, x[::-1], labels, ("a", "b"), shape)
+        return prepare_images(own, scale=scale)
+
+    for x in (whole, whole.astype("f4"), np.clip(whole + 0.25, 0, 255), whole // 16):
+        with pytest.raises(
+            ValueError, match=r"from [01].* to [\d.]+ in 'own'.*\(255 for bytes\)"
+        ):
+            prepared(x)
+    # Scaled in any way, black and white, or of another range: these may be meant.
+    scaled = (whole / 255, whole / 127.5 - 1, (whole - 127.5) / 60, whole / 60)
+    for x in (*scaled, whole % 2, 16 * whole, whole - 128):
+        assert prepared(x).x_train.shape == (6, 4, 4, 2)
+    assert abs(prepared(whole, "channel").x_train.mean()) < 1e-6
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="'channel', 'unit', 'raw'"):
         prepare_images(dataset((3, 4, 5)), scale="best")
     with pytest.raises(ValueError, match="needs images"):
         prepare_images(dataset((5,)))
-    with pytest.raises(ValueError, match="channels came last"):
-        prepare_images(dataset((4, 5, 3)))
+    for shape in ((5, 5, 3), (8, 8, 1)):
+        with pytest.raises(ValueError, match=r"with channels last.*moveaxis\(x, -1, 1"):
+            prepare_images(dataset(shape))
+    for shape in ((3, 4, 5), (16, 5, 5), (12, 4, 3), (3, 3, 3), (1, 4, 1)):
+        images = prepare_images(dataset(shape)).x_train
+        assert images.shape == (7, *shape[1:], shape[0])
     flat = dataset((3, 4, 5))
     flat.x_train[:, 1] = 0.5
     with pytest.raises(ValueError, match="constant channel 1"):

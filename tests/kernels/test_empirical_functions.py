@@ -107,7 +107,7 @@ def test_one_output_needs_no_axis():
         ),
         (lambda p, x: (x @ p)[:, None][:, :0], r"Got an output of shape \(2, 0\)"),
         (lambda p, x: p @ x, r"fails for inputs of shape \(2, 20\): .* `jax.vmap`"),
-        (lambda p, x: (x @ p, x), "one array as its value. Got .ShapeDtypeStruct"),
+        (lambda p, x: (x @ p, x), "one array as its value. Got a `tuple` of 2"),
         (lambda p, x: jnp.argmax(x * p, 1), "real numbers. Got int64. Return"),
     ],
     ids=["scalar", "rows", "none", "single", "several", "integer"],

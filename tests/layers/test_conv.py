@@ -44,7 +44,8 @@ def parameters(conv, channels=2):
     shape = (*conv.window, channels, conv.channels)
     numbers = np.random.default_rng(20260102).normal(size=(1 + np.prod(shape[:-1]), 3))
     weight, bias = numbers[1:].reshape(shape), numbers[0]
-    return {"weight": jnp.asarray(weight), "bias": jnp.asarray(bias)}
+    params = {"weight": jnp.asarray(weight), "bias": jnp.asarray(bias)}
+    return params if conv.bias_std is not None else {"weight": params["weight"]}
 
 
 @every_geometry

@@ -71,6 +71,32 @@ def test_values_and_derivatives(case, getkey, monkeypatch):
     assert_same(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    ("rows", "most", "tiles", "rest"),
+    [(61, 8, 7, 5), (127, 2, 63, 1), (7, 7, 0, 0), (5, 8, 0, 0), (12, 5, 3, 0)],
+)
+def test_images_of_any_number_are_taken_many_at_a_time(rows, most, tiles, rest, getkey):
+    window, strides, margins = (3, 2), (1, 2), ((1, 1), (0, 1))
+    x = jax.random.normal(getkey(), (rows, 4, 4, 2))
+    y = jax.random.normal(getkey(), (rows, 4, 2, 3))
+    weight = jnp.zeros((*window, 2, 3))
+    settings = (strides, margins)
+
+    def ours(x, y):
+        return convolution._weight_gradient(x, y, window, *settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "TILE", most * 8)  # eight positions of every image
+        traced = jax.make_jaxpr(ours)(x, y)
+        found = ours(x, y)
+    expected = jax.vjp(lambda w: plain(x, w, *settings), weight)[1](y)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+    names = [equation.primitive.name for equation in traced.jaxpr.eqns]
+    lengths = [e.params["length"] for e in traced.jaxpr.eqns if "length" in e.params]
+    assert lengths == ([tiles] if tiles else [])
+    assert names.count("dot_general") == (not tiles) + (rest > 0)
+
+
 @pytest.mark.parametrize("operand", [0, 1])
 def test_second_derivatives_by_one_operand_alone(operand, getkey):
     point, direction, settings = drawn("centered, stride 2", getkey())

@@ -69,7 +69,9 @@ def test_an_activation_is_a_layer_without_parameters(getkey):
 
 def test_parameters_of_another_depth_are_refused(getkey):
     params = cases.NETWORKS[0].init(getkey(), (D,))
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(
+        ValueError, match=r"for its 3 layers, as a tuple. Got \d\. Make"
+    ):
         mlp(depth=1, width=6).apply(params, jnp.ones((N, D)))
 
 

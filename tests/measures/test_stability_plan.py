@@ -8,6 +8,7 @@ import pytest
 import oracles
 from oracles import unchecked
 from widelimit.activations import ReLU
+from widelimit.attacks import PGD, attack, minimal_flip, smallest_radius
 from widelimit.layers import (
     Activation,
     BatchNorm,
@@ -17,7 +18,12 @@ from widelimit.layers import (
     Residual,
     Sequential,
 )
-from widelimit.measures import perturbation_stability, stability_plan
+from widelimit.measures import (
+    input_jacobian,
+    perturbation_stability,
+    sampled_perturbation_stability,
+    stability_plan,
+)
 from widelimit.networks import mlp
 
 SHAPE = (6, 5, 2)
@@ -69,6 +75,34 @@ def test_a_batch_normalised_network_is_measured_as_it_evaluates(getkey):
     np.testing.assert_array_equal(found.standard_error, np.zeros(5))
 
 
+def test_a_network_in_training_mode_is_refused(getkey):
+    params = NETWORK.init(getkey(), SHAPE)
+
+    def training(x):
+        return NETWORK.apply_training(params, x[None])
+
+    calls = {
+        "stability_plan": stability_plan,
+        "perturbation_stability": perturbation_stability,
+        "sampled_perturbation_stability": lambda f, x: sampled_perturbation_stability(
+            f, x, key=getkey()
+        ),
+        "input_jacobian": input_jacobian,
+    }
+    for name, measure in calls.items():
+        for f, x in ((training, X), (lambda row: (row, row), X[:, 0, 0])):
+            message = rf"`{name}` needs .*Got a `tuple` of 2.*evaluation mode.*`network"
+            with pytest.raises(ValueError, match=message):
+                measure(f, x)
+    hit = (PGD(0.1, steps=1), NETWORK.apply_training, params, X, np.eye(3)[[0] * 5])
+    with pytest.raises(ValueError, match="`attack` needs .*evaluation mode"):
+        attack(*hit)
+    with pytest.raises(ValueError, match="`smallest_radius` needs .*evaluation mode"):
+        smallest_radius(*hit, high=1.0)
+    with pytest.raises(ValueError, match="`minimal_flip` needs .*evaluation mode"):
+        minimal_flip(*hit[1:4], max_distance=1.0)
+
+
 def test_tiles_and_seeds_change_nothing(getkey):
     params = [trained(getkey()), trained(getkey())]
     exactly = jax.jit(lambda p: perturbation_stability(function(p), X))
@@ -117,6 +151,8 @@ def test_a_memory_too_small_is_refused():
         stability_plan(lambda x: jnp.ones((5, 400)) @ x, jnp.ones((3, 400)), memory=1e3)
     with unchecked(), pytest.raises(ValueError, match="`draws >= 2`"):
         stability_plan(lambda x: x, X, draws=1)
+    with unchecked(), pytest.raises(ValueError, match="whole number as `draws`"):
+        stability_plan(lambda x: x, X, draws=2.5)
 
 
 def test_no_images_are_refused():

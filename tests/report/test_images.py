@@ -1,6 +1,8 @@
 """Bars and pictures: what is written into charts, and image files by hand."""
 
 import base64
+import math
+import re
 import struct
 import zlib
 
@@ -50,6 +52,49 @@ def test_an_image_file_holds_its_pixels(shape):
 def test_other_channels_are_refused():
     with pytest.raises(ValueError, match=r"pixels.shape=\(2, 2, 2\)"):
         png_url(np.zeros((2, 2, 2), np.uint8))
+
+
+def drawn_bars(values, ends=None, **options):
+    ends = [NONE] * len(values) if ends is None else ends
+    names = [f"c{i}" for i in range(len(values))]
+    bars = Bars("B", "class", "P", names, [("ours", values, ends)], **options)
+    return bars, vl_convert.vegalite_to_svg(
+        figure_spec(Figure("f", "F", "", (bars,)), [panel_spec(bars, name="p0")])
+    )
+
+
+def heights(svg):
+    """Of the bars, left to right, from the corners of their paths."""
+    found = re.findall(r'd="M[-\d.]+,[-\d.]+h[\d.]+v([\d.]+)h-[\d.]+Z"', svg)
+    return [float(height) for height in found if float(height) < 259]
+
+
+def test_small_bars_beside_large_ones_are_seen():
+    values = (4e-6, 3e-3, 2.0)
+    bars, svg = drawn_bars(values, [(-1e-6, 9e-6), (2e-3, 4e-3), (1.5, 2.5)])
+    assert bars.log and "P (logarithmic)" in svg and "NaN" not in svg
+    # From a power of ten below: heights are as logarithms.
+    found = heights(svg)
+    assert len(found) == 3
+    expected = [math.log10(v / 1e-6) for v in values]
+    np.testing.assert_allclose(
+        np.divide(found, found[2]), np.divide(expected, expected[2]), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "options"),
+    [
+        ((0.02, 2.0), {}),
+        ((0.0, 1e-6, 2.0), {}),
+        ((-1.0, 1e-6, 2.0), {}),
+        ((1e-6, 0.5), {"y_domain": (0.0, 1.0)}),
+        ((float("nan"),), {}),
+    ],
+)
+def test_other_bars_stand_on_zero(values, options):
+    bars, svg = drawn_bars(values, **options)
+    assert not bars.log and "logarithmic" not in svg
 
 
 def test_pictures_and_bars_stand_side_by_side():

@@ -15,6 +15,7 @@ from widelimit.studies.verdicts import (
     judge,
     log2,
     rises_then_falls,
+    share_interval,
     slopes,
 )
 
@@ -235,3 +236,35 @@ def test_explained_is_the_squared_correlation():
     assert np.isnan(explained(rows[:, :2], x[:2])).all()
     rows[1, 3] = np.nan
     assert np.isnan(explained(rows, x)).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [(0.99, 0.98, 1.0), (1.0, 1.0, 0.9), (0.0, 0.0, 0.3), (0.5, 0.6, 0.55, 0.45)],
+    ids=repr,
+)
+def test_the_interval_of_a_share_stays_inside(shares):
+    found, plain = share_interval(shares), interval(shares)
+    assert found.mean == plain.mean
+    assert 0 <= found.low < found.mean < found.high <= 1
+    # Both ends solve Wilson's equation, with as many trials as the spread is worth.
+    p, k = np.mean(shares), len(shares)
+    trials = p * (1 - p) * k / np.var(shares, ddof=1)
+    for end in (found.low, found.high):
+        root = np.sqrt(end * (1 - end) / trials)
+        assert abs(p - end) == pytest.approx(stats.t.ppf(0.975, k - 1) * root)
+
+
+def test_the_interval_of_a_share_is_students_far_from_the_ends():
+    shares = 0.5 + 1e-4 * np.random.default_rng(2).normal(size=8)
+    found, plain = share_interval(shares), interval(shares)
+    np.testing.assert_allclose(
+        (found.low, found.high), (plain.low, plain.high), rtol=1e-7
+    )
+
+
+def test_shares_as_text():
+    assert str(share_interval([0.5, 0.5])) == "50.00% (50.00% to 50.00%)"
+    assert str(share_interval([1.0, 1.0, math.nan])) == "100.00% (100.00% to 100.00%)"
+    assert str(share_interval([0.25])) == "25.00%, no interval"
+    assert str(share_interval([])) == "not measured"

@@ -74,5 +74,7 @@ def test_training_sees_changed_images(getkey):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="`padding >= 0`"):
         CropFlip(-1)
+    with unchecked(), pytest.raises(ValueError, match="as `flip`. Got `flip='no'`"):
+        CropFlip(flip="no")
     with unchecked(), pytest.raises(ValueError, match="needs images"):
         CropFlip()(jnp.ones((3, 4)), jax.random.key(0))

@@ -21,6 +21,7 @@ from widelimit.training import (
     checkpoint,
     lazy_projection,
     momentum_sgd,
+    optimizers,
     train,
 )
 from widelimit.training.fingerprint import fingerprint
@@ -318,7 +319,7 @@ def test_equal_values_have_equal_fingerprints():
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
 def test_use_does_not_change_an_optimizer(schedule):
-    momentum_sgd.cache_clear()  # one that has not been used yet
+    optimizers._momentum_sgd.cache_clear()  # one that has not been used yet
     sgd = momentum_sgd(0.1, steps_per_epoch=2, epochs=3, schedule=schedule)
     before, one = fingerprint(sgd), jnp.asarray(1.0)
     with jax.numpy_dtype_promotion("standard"):

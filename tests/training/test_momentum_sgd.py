@@ -108,6 +108,8 @@ def test_equal_arguments_give_the_same_object():
     options = {"steps_per_epoch": 2, "epochs": 3, "weight_decay": 1e-4}
     assert momentum_sgd(0.1, **options) is momentum_sgd(0.1, **options)
     assert momentum_sgd(0.1, **options) is not momentum_sgd(0.2, **options)
+    listed = momentum_sgd(0.1, milestones=[0.5, 0.75], **options)
+    assert listed is momentum_sgd(0.1, **options)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,13 @@ def test_equal_arguments_give_the_same_object():
         ({"epochs": 0}, "`epochs >= 1`. Got `epochs=0`"),
         ({"schedule": "linear"}, "one of 'constant', 'step', 'cosine'. Got `schedule="),
         ({"milestones": (0.5, 60)}, "between 0 and 1.*Divide epochs by `epochs`"),
+        ({"milestones": 0.5}, r"several numbers as `milestones`. Got `milestones=0.5`"),
+        ({"milestones": ["a"]}, "a number as `milestones`. Got `milestones='a'`"),
+        (
+            {"learning_rate": [0.1]},
+            r"a number as `learning_rate`. Got `learning_rate=\[",
+        ),
+        ({"nesterov": "no"}, "`True` or `False` as `nesterov`"),
         ({"decay": 0.0}, "Got `decay=0.0`"),
         ({"momentum": 1.0}, "`0 <= momentum < 1`.*Got `momentum=1.0`"),
         ({"momentum": 0.0, "nesterov": True}, "above 0 if it is Nesterov's"),

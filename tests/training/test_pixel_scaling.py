@@ -80,6 +80,7 @@ def test_what_does_not_fit_is_refused(x, options, message):
         ((0.5,), (0.1, 0.1), "one mean and one standard deviation per channel"),
         ((), (), "one mean and one"),
         ((0.5,), (0.0,), "a finite `std > 0`. Got `std=0.0`"),
+        ((0.5, 0.5), (0.2, 50.0), r"deviations.*`std=\(0.2, 50.0\)`.*bytes by 255"),
         ((127.5,), (64.0,), "units of white.*Divide those of bytes by 255"),
     ],
 )

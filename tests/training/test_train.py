@@ -15,7 +15,7 @@ from widelimit.activations import AbstractActivation, Identity
 from widelimit.layers import Activation, Sequential
 from widelimit.measures import lazy_ratio
 from widelimit.networks import cnn, mlp, zhu2022_network
-from widelimit.training import step_decay_sgd, train
+from widelimit.training import CropFlip, step_decay_sgd, train
 
 D, OUT, ROWS, BATCH, SEEDS = 3, 4, 11, 4, 2  # two batches; three rows wait
 RNG = np.random.default_rng(3)
@@ -402,6 +402,22 @@ def test_initialisations_share_one_program(getkey):
     [
         ({"x": X[0]}, r"`train` needs `x` as a matrix.*Got `x.shape=\(3,\)`"),
         ({"x": X[:0]}, r"Got `x.shape=\(0, 3\)`"),
+        ({"checkpoint": "x"}, r"`Checkpoint` as `checkpoint`. Got `checkpoint='x'`"),
+        ({"scaling": 3}, r"`PixelScaling` as `scaling`. Got `scaling=3`. Write"),
+        ({"augmentation": 3}, r"a function as `augmentation`.*Write `CropFlip\(\)`"),
+        ({"augmentation": CropFlip}, "a function as `augmentation`. Got .*class"),
+        (
+            {"optimizer": 3},
+            r"an Optax transformation as `optimizer`. Got `optimizer=3`",
+        ),
+        ({"optimizer": optax.sgd}, "Optax transformation.*Got `optimizer=<function"),
+        ({"jacobian_penalty": 3}, r"`JacobianPenalty` as `jacobian_penalty`. Got 3"),
+        ({"accumulate": 2.5}, r"a whole number as `accumulate`. Got `accumulate=2.5`"),
+        ({"epochs": 1.5}, r"a whole number as `epochs`. Got `epochs=1.5`"),
+        ({"batch_size": 2.5}, r"a whole number as `batch_size`"),
+        ({"probe": 3, "probe_epochs": [1]}, "a function as `probe`. Got `probe=3`"),
+        ({"report": 3}, "a function as `report`"),
+        ({"keys": 3}, "an array of random keys, one per seed. Got `keys=3`"),
         ({"epochs": -1}, "`train` needs `epochs >= 0`. Got `epochs=-1`"),
         ({"batch_size": 0}, "`batch_size >= 1`. Got `batch_size=0`"),
         (
@@ -440,6 +456,16 @@ def test_bad_arguments_are_named(change, message, getkey):
     keys = change.pop("keys", keys)
     with unchecked(), pytest.raises(ValueError, match=message):
         run(net, params, keys, **change)
+
+
+def test_training_is_given_the_network_itself(getkey):
+    net, params, keys = seeds(getkey)
+    with unchecked(), pytest.raises(ValueError, match="needs the network itself"):
+        run(net.apply_training, params, keys)
+    with unchecked(), pytest.raises(ValueError, match="`train` needs .* one array"):
+        run(lambda p, x: net.apply_training(p, x), params, keys)
+    with unchecked(), pytest.raises(ValueError, match="function as `apply`. Got `app"):
+        run(3, params, keys)
 
 
 def test_parameters_without_seeds_are_refused(getkey):

@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from widelimit._checks import (
     check_fits_type,
     check_memory,
+    check_one_array,
     check_positive,
     finite_inputs,
 )
@@ -166,6 +167,7 @@ def check_outputs(
         "Choose a smaller `batch_size`.",
     )
     outputs = jax.eval_shape(apply, arrays, shape)
+    check_one_array(caller, outputs)
     if outputs.shape != (len(x), targets.shape[1]):
         raise ValueError(
             f"`{caller}` needs as many outputs as targets. Got outputs of shape "

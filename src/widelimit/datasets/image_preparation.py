@@ -65,7 +65,8 @@ def prepare_images(
             `(channels, h, w)`.
         scale: `"channel"` takes the mean of every channel and divides by its standard
             deviation, both over the training images in use; `"unit"` gives each image
-            the Euclidean norm 1; `"raw"` leaves pixels as they are.
+            the Euclidean norm 1; `"raw"` leaves pixels as they are, and refuses those
+            that are plainly bytes, from 0 to 255.
         classes: As of `prepare`, like the others.
         size: Height and width to which images are down-sampled.
         targets: `"one-hot"` or `"sign"`.
@@ -77,8 +78,8 @@ def prepare_images(
         Images, targets and labels.
 
     Raises:
-        ValueError: If an argument does not suit the data, these are no images, or a
-            channel is constant.
+        ValueError: If an argument does not suit the data, these are no images, a
+            channel is constant, or raw pixels are bytes.
     """
     caller = "prepare_images"
     check_one_of(caller, "scale", scale, IMAGE_SCALES)
@@ -88,11 +89,13 @@ def prepare_images(
             f"`{caller}` needs images. Got `image_shape={shape}`. Use `prepare` for "
             "tables."
         )
-    if len(shape) == 3 and shape[0] > min(shape[1:]):
+    # Whoever has many channels of narrow images is believed, unless they are square
+    # images with one or three channels behind them.
+    if len(shape) == 3 and shape[0] == shape[1] > shape[2] and shape[2] in (1, 3):
         raise ValueError(
             f"`{caller}` needs images of shape (channels, height, width). Got "
-            f"`image_shape={shape}`, which looks as if channels came last. Move them "
-            "to the front in the `Dataset`."
+            f"`image_shape={shape}`, with channels last. Move them to the front in the "
+            "`Dataset`: `np.moveaxis(x, -1, 1)`."
         )
     rows = prepare(
         dataset,
@@ -107,6 +110,8 @@ def prepare_images(
     x_train, x_test = (
         _images(x, rows.image_shape) for x in (rows.x_train, rows.x_test)
     )
+    if scale == "raw":
+        _refuse_bytes(caller, dataset.name, x_train, x_test)
     channels = x_train.shape[-1]
     mean, std = np.zeros(channels, np.float32), np.ones(channels, np.float32)
     if scale == "channel":
@@ -132,6 +137,32 @@ def prepare_images(
         mean=mean,
         std=std,
     )
+
+
+def _refuse_bytes(caller: str, name: str, *parts: np.ndarray) -> None:
+    """Refuse pixels that are bytes, or were before they were averaged.
+
+    Numbers that someone has scaled are negative or fractions; those from 0 to 255 that
+    are whole, or reach the upper half, are as a file has them.
+
+    Args:
+        caller: Function to name.
+        name: Name of the data set.
+        *parts: Images.
+
+    Raises:
+        ValueError: If they are.
+    """
+    least, most = min(x.min() for x in parts), max(x.max() for x in parts)
+    if least < 0 or most <= 1 or most > 255:
+        return
+    if most > 127 or all((x == np.round(x)).all() for x in parts):
+        raise ValueError(
+            f"`{caller}` needs pixels from 0 to 1, or scaled in another way, for "
+            f"`scale='raw'`. Got pixels from {least:g} to {most:g} in {name!r}, as "
+            "files have them. Divide them by white (255 for bytes) in the `Dataset`, "
+            "or use `scale='channel'`."
+        )
 
 
 def _images(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
-from widelimit._checks import finite_inputs
+from widelimit._checks import check_one_array, finite_inputs
 from widelimit.layers import AbstractLayer, Params, Shape
 
 
@@ -96,10 +96,22 @@ def check_params(
         wanted = leading + one
         if leaf.shape != wanted:
             name = f"params{jax.tree_util.keystr(path)}"
+            moved = (*shape[1:], *shape[:1])
+            if len(shape) > 1 and _fits(network, moved, leading, leaves):
+                cure = "Channels come last: take `jnp.moveaxis(x, 1, -1)`."
             raise ValueError(
                 f"`{caller}` needs `{name}.shape={wanted}`, as the network has for "
                 f"inputs of shape {shape}. Got `{name}.shape={leaf.shape}`. {cure}"
             )
+
+
+def _fits(network: AbstractLayer, shape: Shape, leading: Shape, leaves: Any) -> bool:
+    """Whether parameters are those for inputs of one shape."""
+    try:
+        _, shapes = _initial(network, shape)
+    except ValueError:
+        return False
+    return [leaf.shape for _, leaf in leaves] == [leading + one for one in shapes]
 
 
 @functools.lru_cache(maxsize=256)
@@ -139,6 +151,8 @@ def check_function(
             f"{needs}. Got {f!r}, which fails for inputs of shape {batch.shape}: "
             f"{str(error).rstrip('.')}. {cure}"
         ) from error
+    if isinstance(y, tuple):
+        check_one_array(caller, y)
     if not isinstance(y, jax.ShapeDtypeStruct):
         raise ValueError(f"{needs}, with one array as its value. Got {y}. {cure}")
     if y.shape[:1] != (2,) or 0 in y.shape:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from widelimit._checks import check_positive
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.fit import check_channels, check_named
 
 STATISTICS = "statistics"
 
@@ -64,12 +65,9 @@ class BatchNorm(AbstractLayer):
         }
 
     def apply(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *s"]:
+        check_named("BatchNorm", params, ("scale", "shift", STATISTICS))
         kept = jax.lax.stop_gradient(params[STATISTICS])
-        if x.shape[-1] != kept["mean"].shape[0]:
-            raise ValueError(
-                f"`BatchNorm.apply` needs inputs with {len(kept['mean'])} channels, "
-                f"which come last. Got `x.shape={x.shape}`."
-            )
+        check_channels("BatchNorm", x, len(kept["mean"]))
         return self._normalised(params, x, kept["mean"], kept["variance"])
 
     def apply_training(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key
 from widelimit._checks import check_count
 from widelimit.layers.base import Params, Shape
 from widelimit.layers.convolution import convolve
+from widelimit.layers.fit import check_channels, check_named, check_weight
 from widelimit.layers.gradients import inner_products
 from widelimit.layers.heights import height_of_patches
 from widelimit.layers.moments import Moments
@@ -95,14 +96,11 @@ class Conv(AbstractWeights):
     def apply(
         self, params: Params, x: Float[Array, "n *p c"]
     ) -> Float[Array, "n *q o"]:
+        check_named("Conv", params, self._names)
         weight, windows = params["weight"], self.windows
+        check_weight("Conv", weight, len(self.window) + 2, self.channels)
+        check_channels("Conv", x, weight.shape[-2])
         fan_in = self.fan_in(x.shape[1:])
-        if x.shape[-1] != weight.shape[-2]:
-            raise ValueError(
-                f"`Conv.apply` needs inputs with {weight.shape[-2]} channels, as its "
-                f"weights have. Got `x.shape={x.shape}`. Initialise the network with "
-                "the `input_shape` of these inputs."
-            )
         axes = range(len(self.window))
         if windows.padding == "circular":
             x = windows.padded(x, [(1 + axis, axis) for axis in axes])

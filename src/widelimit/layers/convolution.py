@@ -198,6 +198,8 @@ def _weight_gradient(
 ) -> Array:
     r"""$\sum_l x_{s l - a + \delta}\, y_l^\top$, some images at a time.
 
+    Tiles are of one size, with a smaller one at the end where that does not divide.
+
     Args:
         x: Inputs.
         y: Cotangents of the outputs.
@@ -223,6 +225,9 @@ def _weight_gradient(
 
     most = min(n, max(1, TILE // math.prod(positions)))
     tile = max(k for k in range(1, most + 1) if n % k == 0)
+    if 2 * tile <= most:  # a remainder costs less than tiles that are too small
+        tile = most
+    whole = n - n % tile
     if tile == n:
         total = of_tile(x, y)
     else:
@@ -231,8 +236,10 @@ def _weight_gradient(
             return total + of_tile(*pair), None
 
         def tiles(a: Array) -> Array:
-            return jnp.reshape(a, (n // tile, tile, *a.shape[1:]))
+            return jnp.reshape(a[:whole], (n // tile, tile, *a.shape[1:]))
 
         start = jnp.zeros((o, math.prod(window) * c), y.dtype)
         total, _ = jax.lax.scan(step, start, (tiles(x), tiles(y)))
+        if whole < n:
+            total = total + of_tile(x[whole:], y[whole:])
     return jnp.reshape(total.T, (*window, c, o))

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_count
 from widelimit.layers.base import Params, Shape
+from widelimit.layers.fit import check_named, check_weight
 from widelimit.layers.gradients import inner_products
 from widelimit.layers.jets import at_values, leibniz
 from widelimit.layers.moments import Moments
@@ -67,7 +68,9 @@ class Dense(AbstractWeights):
         return self._draw(key, (fan_in, self.features), input_shape)
 
     def apply(self, params: Params, x: Float[Array, "n d"]) -> Float[Array, "n o"]:
+        check_named("Dense", params, self._names)
         weight = params["weight"]
+        check_weight("Dense", weight, 2, self.features)
         if x.shape[-1] != weight.shape[0]:
             raise ValueError(
                 f"`Dense.apply` needs inputs with {weight.shape[0]} features, as its "

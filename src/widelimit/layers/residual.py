@@ -6,6 +6,7 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.fit import check_named
 from widelimit.layers.gradients import Tap
 from widelimit.layers.moments import Moments, add
 
@@ -74,6 +75,8 @@ class Residual(AbstractLayer):
         return {"branch": branch, "shortcut": shortcut}
 
     def apply(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:
+        names = ("branch",) if self.shortcut is None else ("branch", "shortcut")
+        check_named("Residual", params, names)
         y = self.branch.apply(params["branch"], x)
         if self.shortcut is None:
             return x + y

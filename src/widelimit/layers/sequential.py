@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.fit import CURE
 from widelimit.layers.gradients import Tap
 from widelimit.layers.moments import Moments
 
@@ -47,6 +48,13 @@ class Sequential(AbstractLayer):
         )
 
     def apply(self, params: Params, x: Float[Array, "n *s"]) -> Float[Array, "n *t"]:
+        count = len(params) if isinstance(params, tuple | list) else None
+        if count != len(self.layers):
+            found = f"{count}" if count is not None else f"a `{type(params).__name__}`"
+            raise ValueError(
+                f"`Sequential.apply` needs parameters for its {len(self.layers)} "
+                f"layers, as a tuple. Got {found}. {CURE}"
+            )
         for layer, p in zip(self.layers, params, strict=True):
             x = layer.apply(p, x)
         return x

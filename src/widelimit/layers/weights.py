@@ -92,6 +92,11 @@ class AbstractWeights(AbstractLayer):
         ntk = self.parameterization is Parameterization.NTK
         return self.scale * (self.bias_std if ntk else 1.0)
 
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return ("weight",) if self.bias_std is None else ("bias", "weight")
+
     def without_init(self: W, input_shape: Shape) -> W:
         if self.parameterization is Parameterization.NTK and self.bias_std is not None:
             return self  # the bias's factor cannot move into `scale`

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from widelimit._checks import check_rows
+from widelimit._checks import check_one_array, check_rows
 
 Function = Callable[[Float[Array, "*s"]], Float[Array, "*o"]]
 
@@ -22,20 +22,27 @@ def flattened(
         x: Inputs, vectors or images, one per row.
 
     Returns:
-        Both; as they are if inputs are vectors.
+        Both. The function raises a `ValueError` where `f` returns several arrays, as a
+        network in training mode does.
 
     Raises:
         ValueError: If there are no inputs.
     """
+
+    def single(row: Float[Array, "*s"]) -> Array:
+        value = f(row)
+        check_one_array(caller, value)
+        return value
+
     if x.ndim < 3:
         check_rows(caller, "x", x)
-        return f, x
+        return single, x
     if not len(x):
         raise ValueError(
             f"`{caller}` needs at least one input. Got `x.shape={x.shape}`."
         )
     shape = x.shape[1:]
-    return lambda row: f(jnp.reshape(row, shape)), jnp.reshape(x, (len(x), -1))
+    return lambda row: single(jnp.reshape(row, shape)), jnp.reshape(x, (len(x), -1))
 
 
 def input_jacobian(
@@ -57,7 +64,7 @@ def input_jacobian(
         The Jacobians, outputs flattened to one axis.
 
     Raises:
-        ValueError: If `x` has no rows.
+        ValueError: If `x` has no rows, or `f` returns several arrays.
     """
     images = x.ndim > 2
     f, x = flattened("input_jacobian", f, x)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit._checks import check_at_least, check_one_of, check_positive
+from widelimit._checks import check_count, check_one_of, check_positive
 from widelimit.balls import Norm
 from widelimit.measures.gaussian_norm import (
     mean_gaussian_norm_of_gram,
@@ -58,7 +58,8 @@ def perturbation_stability(
         One value per input, in the units of the outputs.
 
     Raises:
-        ValueError: If `x` has no rows or `radius` is not positive.
+        ValueError: If `x` has no rows, `radius` is not positive, or `f` returns several
+            arrays.
 
     Example:
         >>> import jax.numpy as jnp
@@ -133,12 +134,12 @@ def sampled_perturbation_stability(
 
     Raises:
         ValueError: If `x` has no rows, `radius` is not positive, `norm` is unknown,
-            or there are fewer than two draws.
+            there are fewer than two draws, or `f` returns several arrays.
     """
     caller = "sampled_perturbation_stability"
     f, x = flattened(caller, f, x)
     check_positive(caller, "radius", radius)
-    check_at_least(caller, "draws", draws, 2)
+    check_count(caller, "draws", draws, 2)
     check_one_of(caller, "norm", norm, ("l2", "linf"))
     d = x.shape[1]
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit._checks import check_at_least, check_positive
+from widelimit._checks import check_count, check_positive
 from widelimit.measures.input_jacobian import Function, flattened
 from widelimit.measures.perturbation import (
     SampledStability,
@@ -131,8 +131,8 @@ def stability_plan(
         The plan.
 
     Raises:
-        ValueError: If `x` has no rows, a number is out of range, or one input alone
-            does not fit into `memory`.
+        ValueError: If `x` has no rows, a number is out of range, `f` returns several
+            arrays, or one input alone does not fit into `memory`.
 
     Example:
         >>> plan = stability_plan(lambda x: x[:3] ** 2, jnp.ones((5, 8)))
@@ -140,7 +140,7 @@ def stability_plan(
         ('exact', 3, 8)
     """
     caller = "stability_plan"
-    check_at_least(caller, "draws", draws, 2)
+    check_count(caller, "draws", draws, 2)
     check_positive(caller, "memory", memory)
     images = x.ndim > 2
     f, x = flattened(caller, f, x)

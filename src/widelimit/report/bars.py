@@ -1,5 +1,6 @@
 """Bars in categories as Vega-Lite charts."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,11 +22,16 @@ def bars_chart(panel: Bars) -> Any:
     """
     series = [name for name, *_ in panel.bars]
     colors = [_COLORS[i % len(_COLORS)] for i in range(len(series))]
-    y_scale = alt.Scale(zero=True)
+    y_scale, y_title = alt.Scale(zero=True), panel.y_title
+    if panel.log:
+        domain = [_floor(panel), max(row.get("high", row["y"]) for row in panel.rows())]
+        y_scale = alt.Scale(type="log", domain=domain, clamp=True, nice=False)
+        y_title += " (logarithmic)"
     if panel.y_domain:
         y_scale = alt.Scale(domain=list(panel.y_domain), clamp=True, nice=False)
     axis = alt.Axis(tickCount=5, format="~g")
-    y = alt.Y("y:Q", title=panel.y_title, scale=y_scale, axis=axis)
+    y = alt.Y("y:Q", title=y_title, scale=y_scale, axis=axis, stack=None)
+    foot = {"y2": "foot:Q"} if panel.log else {}  # there is no zero to stand on
     inside = alt.XOffset("series:N", sort=series)
     x = alt.X(
         "category:N",
@@ -53,7 +59,7 @@ def bars_chart(panel: Bars) -> Any:
     bars = (
         base.transform_filter(alt.LogicalNotPredicate(**{"not": outline}))
         .mark_bar(opacity=0.8)
-        .encode(y=y, color=color, tooltip=tooltip)
+        .encode(y=y, color=color, tooltip=tooltip, **foot)
     )
     outlined = (
         base.transform_filter(outline)
@@ -68,6 +74,7 @@ def bars_chart(panel: Bars) -> Any:
                 legend=None,
             ),
             tooltip=tooltip,
+            **foot,
         )
     )
     ends = (
@@ -103,7 +110,20 @@ def bars_rows(panel: Bars) -> list[dict[str, Any]]:
         One dictionary per bar.
     """
     end = panel.y_domain[1] if panel.y_domain else float("inf")
-    return [
+    rows = [
         row | {"top": max(row["y"], min(row.get("high", row["y"]), end))}
         for row in panel.rows()
     ]
+    if not panel.log:
+        return rows
+    foot = _floor(panel)
+    return [
+        row | {"foot": foot} | ({"low": max(row["low"], foot)} if "low" in row else {})
+        for row in rows
+    ]
+
+
+def _floor(panel: Bars) -> float:
+    """Where bars stand on a logarithmic axis: a power of ten below all of them."""
+    least = min(row["y"] for row in panel.rows())
+    return 10.0 ** (math.ceil(math.log10(least)) - 1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from widelimit.studies.figure import Curve, Panel
-from widelimit.studies.verdicts import interval
+from widelimit.studies.verdicts import interval, share_interval
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,15 +63,21 @@ def stability_curve(results: "xr.Dataset", series: str, x: str) -> Curve:
 
 
 def seed_curve(
-    values: "xr.DataArray", series: str, x: str, *, log: bool = False
+    values: "xr.DataArray",
+    series: str,
+    x: str,
+    *,
+    log: bool = False,
+    share: bool = False,
 ) -> Curve:
-    """Mean over seeds along one axis, with its 95 % interval (Student's).
+    """Mean over seeds along one axis, with its 95 % interval (Student's, or Wilson's).
 
     Args:
         values: Dimensions `x` and `seed` only.
         series: Name in the legend.
         x: The axis.
         log: Whether to average logarithms (a geometric mean and its interval).
+        share: Whether values are shares, whose interval stays inside [0, 1].
 
     Returns:
         The curve.
@@ -79,7 +85,7 @@ def seed_curve(
     rows = values.transpose(x, "seed").values
     with np.errstate(divide="ignore"):
         rows = np.log(rows) if log else rows
-    ends = [interval(row) for row in rows]
+    ends = [share_interval(row) if share else interval(row) for row in rows]
     back = np.exp if log else np.asarray
     return Curve(
         series,
@@ -103,7 +109,7 @@ def accuracy_panel(
     Returns:
         The panel.
     """
-    curves = [seed_curve(r["accuracy"], series, x) for series, r in groups]
+    curves = [seed_curve(r["accuracy"], series, x, share=True) for series, r in groups]
     return Panel(
         **{
             "title": "Test accuracy reached",

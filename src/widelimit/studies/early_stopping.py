@@ -222,7 +222,12 @@ def _figure(at: "xr.Dataset", scale: str, network: str) -> Figure:
         for (quantity, part), name in _NAMES.items():
             values = at[name].sel(schedule=schedule)
             curves[quantity].append(
-                seed_curve(values, f"{_PARTS[part]}, {schedule}", "epoch")
+                seed_curve(
+                    values,
+                    f"{_PARTS[part]}, {schedule}",
+                    "epoch",
+                    share=quantity == "accuracy",
+                )
             )
     stability = [
         seed_curve(at["stability"].sel(schedule=s), str(s), "epoch", log=True)

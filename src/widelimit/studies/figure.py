@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+LOG_FROM = 100
+"""Ratio of the largest to the smallest bar from where on an axis is logarithmic."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -219,7 +222,8 @@ class Bars:
         legend: What the series are.
         written: Format of the values above the bars, such as `.1%`, or empty for none.
         outlined: Series that are drawn as outlines, such as a paper's numbers.
-        y_domain: Ends of the y axis; without, from zero to the data's.
+        y_domain: Ends of the y axis; without, from zero to the data's, or logarithmic
+            if these are positive and differ by more than a factor of 100.
     """
 
     title: str
@@ -231,6 +235,14 @@ class Bars:
     written: str = ""
     outlined: Sequence[str] = ()
     y_domain: tuple[float, float] | None = None
+
+    @property
+    def log(self) -> bool:
+        """Whether the y axis is logarithmic: small values would not be seen beside."""
+        if self.y_domain is not None:
+            return False
+        values = [v for _, vs, _ in self.bars for v in vs if math.isfinite(v)]
+        return bool(values) and 0 < LOG_FROM * min(values) < max(values)
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary per bar."""

@@ -42,14 +42,15 @@ def training_figure(
     """
     labels: dict[str, Any] = {"x_log": False, "legend": legend, "ordered": ordered}
     loss = [seed_curve(at["train_loss"], n, "train_epoch") for n, at in groups]
-    fit = [seed_curve(at["fit_accuracy"], n, "epoch") for n, at in groups]
-    test = [seed_curve(at["accuracy"], n, "epoch") for n, at in groups]
+    fit = [seed_curve(at["fit_accuracy"], n, "epoch", share=True) for n, at in groups]
+    test = [seed_curve(at["accuracy"], n, "epoch", share=True) for n, at in groups]
     y = "share of rows that are right"
     return Figure(
         name=f"{name}-training",
         title=f"Training, {title}",
         caption="Means over seeds with 95 % intervals. The loss is that of the batches "
-        "of an epoch; accuracies are of the network as it evaluates.",
+        "of an epoch; accuracies, with Wilson's intervals, are of the network as it "
+        "evaluates.",
         panels=(
             Panel("Training loss", "epoch", "mean loss of the epoch", loss, **labels),
             Panel("Training accuracy", "epoch", y, fit, y_log=False, **labels),

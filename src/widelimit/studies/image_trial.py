@@ -14,7 +14,7 @@ from widelimit.datasets import PreparedImages, load, prepare_images
 from widelimit.measures import StabilityPlan, stability_plan
 from widelimit.studies.image_bytes import training_pixels
 from widelimit.studies.image_settings import image_network
-from widelimit.studies.memory import check_device_memory, device_memory
+from widelimit.studies.memory import check_trial_memory
 from widelimit.studies.pictures import damaging_directions
 from widelimit.studies.trial import TILE_BYTES, TrainingProbe, paper_rate, results_of
 from widelimit.training import Checkpoint, CropFlip, momentum_sgd, train
@@ -188,45 +188,6 @@ def _prepared(
     return prepare_images(load(name), scale=scale, size=size, train=train, test=test)
 
 
-@functools.lru_cache(maxsize=32)
-def training_bytes(network: Any, shape: tuple[int, ...], *, rows: int = 2) -> float:
-    """What a step of training keeps of one row, until the backward pass has used it.
-
-    Args:
-        network: The network.
-        shape: Shape of one input.
-        rows: Of the batch that is looked at, without computing anything.
-
-    Returns:
-        Bytes per row, in single precision.
-    """
-
-    def whole(count):
-        def backward(params, x):
-            return jax.vjp(lambda p: network.apply_training(p, x)[0], params)[1]
-
-        params = jax.eval_shape(lambda k: network.init(k, shape), jax.random.key(0))
-        x = jax.ShapeDtypeStruct((count, *shape), jnp.result_type(float))
-        kept = jax.tree.leaves(jax.eval_shape(backward, params, x))
-        return sum(leaf.size for leaf in kept)
-
-    return 4 * (whole(2 * rows) - whole(rows)) / rows
-
-
-def parameter_bytes(network: Any, shape: tuple[int, ...]) -> int:
-    """The parameters of one network, in single precision.
-
-    Args:
-        network: The network.
-        shape: Shape of one input.
-
-    Returns:
-        Bytes.
-    """
-    params = jax.eval_shape(lambda k: network.init(k, shape), jax.random.key(0))
-    return 4 * sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
 def plan_of(network: Any, inputs: Any) -> StabilityPlan:
     """How the stability of a network is measured, by its cost.
 
@@ -302,30 +263,19 @@ def _largest(values: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _check_memory(
     config: Mapping[str, Any], network: Any, data: PreparedImages
 ) -> None:
-    shape, have = data.x_train.shape[1:], device_memory()
-    if have is None:
-        return
-    row, weights = training_bytes(network, shape), parameter_bytes(network, shape)
-    if config["precision"] == "mixed":
-        row /= 2
-    x_train = (training_pixels(data) or (data.x_train,))[0]
-    images = x_train.nbytes + data.x_test.nbytes
-    # Parameters now, at the start and before the epoch, momentum and gradient.
-    fixed = images + 5 * weights
-    batch = config["batch_size"]
-    needed = fixed + row * batch / config["accumulate"]
-    if needed <= have:
-        return
-    what = f"{config['network']} of width {config['width']:g}"
-    parts = [k for k in range(1, batch + 1) if batch % k == 0]
-    fits = [k for k in parts if fixed + row * batch / k <= have]
-    if fits:
-        cure = f"Set `accumulate={fits[0]}`: {batch // fits[0]} rows at once fit."
-    else:
-        cure = (
-            f"Images, parameters and momentum alone take {fixed / 2**30:.3g} GiB: set "
-            "smaller `widths` or fewer `train_rows`."
-        )
-    check_device_memory(
-        "check_images", needed, f"training {what} on batches of {batch}", cure
+    """Raise unless one seed fits into memory, beside the images that are measured."""
+    pixels = training_pixels(data)
+    check_trial_memory(
+        f"{config['network']} of width {config['width']:g}",
+        network,
+        data.x_train if pixels is None else pixels[0],
+        data.t_train,
+        loss=config["loss"],
+        optimizer=_optimizer(config, 1, config["learning_rate"] or 1.0),
+        scaling=None if pixels is None else pixels[1],
+        batch_size=config["batch_size"],
+        accumulate=config["accumulate"],
+        mixed=config["precision"] == "mixed",
+        held=data.x_test.size,
+        smaller="Set smaller `widths` or fewer `train_rows`.",
     )

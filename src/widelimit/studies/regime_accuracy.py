@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from widelimit.studies.base import Study
 from widelimit.studies.curves import last, name_of, seed_curve
 from widelimit.studies.figure import Bars, Figure, Panel
@@ -20,6 +18,7 @@ from widelimit.studies.verdicts import (
     judge,
     log2,
     mean_of,
+    share_interval,
     within,
 )
 
@@ -60,8 +59,9 @@ def _similar(
     difference = interval(two - one)
     detail = (
         f"Two points, less the difference either way. {name_of(_LAZY)}: "
-        f"{_percent(one)}; {name_of(other)}: {_percent(two)}; the difference "
-        f"{100 * difference.mean:.3g} ± {100 * difference.half_width:.2g} points."
+        f"{share_interval(one)}; {name_of(other)}: {share_interval(two)}; the "
+        f"difference {100 * difference.mean:.3g} ± {100 * difference.half_width:.2g} "
+        "points."
     )
     if name in PAPER:
         detail += " The paper has {:.2%} and {:.2%}.".format(*PAPER[name])
@@ -72,11 +72,6 @@ def _similar(
         found.mean, found.half_width, holds, detail=detail,
         scope={"data": name, "initialization": other},
     )  # fmt: skip
-
-
-def _percent(values: np.ndarray) -> str:
-    found = interval(values)
-    return f"{100 * found.mean:.2f} ± {100 * found.half_width:.2g} %"
 
 
 def _lazy(lazy: "xr.Dataset", name: str) -> Claim:
@@ -136,7 +131,9 @@ def _table(results: "xr.Dataset", labels: list[str]) -> Figure:
     bars = []
     for label in labels:
         found = [
-            interval(last(results.sel(data=n, initialization=label))["accuracy"].values)
+            share_interval(
+                last(results.sel(data=n, initialization=label))["accuracy"].values
+            )
             for n in names
         ]
         ends = [(f.low, f.high) for f in found]
@@ -162,11 +159,12 @@ def _table(results: "xr.Dataset", labels: list[str]) -> Figure:
     return Figure(
         name="accuracy",
         title="Accuracy from both initialisations",
-        caption="Test accuracy after training with 95 % intervals over seeds; dashed, "
-        "Table 4 of the paper, where it has the data: one run each, of ResNet-110. "
-        "Middle: the lazy ratio of the weights, which says how lazy training is. Batch "
-        "normalisation takes the scale of the weights out of the function and leaves "
-        "it in the effective learning rate, which is the larger the smaller they are.",
+        caption="Test accuracy after training with Wilson's 95 % intervals over seeds; "
+        "dashed, Table 4 of the paper, where it has the data: one run each, of "
+        "ResNet-110. Middle: the lazy ratio of the weights, which says how lazy "
+        "training is. Batch normalisation takes the scale of the weights out of the "
+        "function and leaves it in the effective learning rate, which is the larger "
+        "the smaller they are.",
         panels=(
             Bars("Test accuracy", "data", "share of test images that are right", names,
                  bars, written=".2%", outlined=papers, y_domain=(0.0, 1.0)),

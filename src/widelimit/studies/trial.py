@@ -25,7 +25,7 @@ from widelimit.measures import (
     score,
 )
 from widelimit.networks import zhu2022_network
-from widelimit.studies.memory import device_memory
+from widelimit.studies.memory import check_trial_memory
 from widelimit.training import train, zhu2022_sgd
 
 if TYPE_CHECKING:
@@ -342,18 +342,22 @@ def check_rows_and_memory(settings: Any, width: int, depth: int) -> None:
                 f"`batch_size={settings.batch_size}` and {len(data.x_train)} rows of "
                 f"{settings.data!r}. Set a smaller `batch_size`."
             )
-        features, outputs = data.x_train.shape[1], data.t_train.shape[1]
-        numbers = width * (features + outputs) + (depth - 1) * width**2
-        # Parameters at initialisation, now and before the epoch, and their gradient.
-        needed = 4 * 4 * numbers * settings.seeds
-        have = device_memory()
-        if have is not None and needed > have:
-            raise ValueError(
-                f"A study needs memory for {settings.seeds} seeds of its largest "
-                f"network (width {width}, {depth} hidden layers), about "
-                f"{needed / 2**30:.0f} GiB. Got {have / 2**30:.0f} GiB. Set fewer "
-                "`seeds` or smaller `widths`, or run these points on a larger device."
-            )
+        network = zhu2022_network(
+            depth=depth, width=width, outputs=data.t_train.shape[1]
+        )
+        check_trial_memory(
+            f"{settings.seeds} seeds of width {width}, {depth} hidden layers",
+            network,
+            data.x_train,
+            data.t_train,
+            loss=settings.loss,
+            optimizer=zhu2022_sgd(steps_per_epoch=1),
+            batch_size=settings.batch_size,
+            seeds=settings.seeds,
+            held=data.x_test.size,
+            smaller="Set fewer `seeds` or smaller `widths`, or run these points on a "
+            "larger device.",
+        )
 
 
 def _mean(values: np.ndarray) -> Estimate:

@@ -106,6 +106,58 @@ def interval(values: Sequence[float] | np.ndarray, *, tests: int = 1) -> Interva
     return Interval(float(kept.mean()), float(quantile * error))
 
 
+@dataclass(frozen=True)
+class ShareInterval:
+    """Mean of shares over seeds, and both ends of its interval, which is not symmetric.
+
+    Attributes:
+        mean: The mean.
+        low: Lower end, 0 at least; minus infinity with fewer than two seeds.
+        high: Upper end, 1 at most; infinity with fewer than two seeds.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.mean):
+            return "not measured"
+        if not math.isfinite(self.low):
+            return f"{self.mean:.2%}, no interval"
+        return f"{self.mean:.2%} ({self.low:.2%} to {self.high:.2%})"
+
+
+def share_interval(values: Sequence[float] | np.ndarray) -> ShareInterval:
+    r"""Wilson's interval for the mean of one share per seed, inside [0, 1], 95 %.
+
+    The standard error $s$ over seeds says how many independent trials a share $p$ is
+    worth, $n = p (1 - p) / s^2$. Wilson's interval for that number holds every $\pi$
+    with $(p - \pi)^2 \le t^2\,\pi (1 - \pi) / n$, where $t$ is Student's quantile as
+    in `interval`; far from 0 and 1 the two agree.
+
+    Args:
+        values: The share of every seed; NaN for a seed that diverged.
+
+    Returns:
+        Mean and ends; a single point where all seeds have the same share.
+
+    References:
+        Wilson (1927), J. Am. Stat. Assoc. 22; with such an effective n, Dean & Pagano
+        (2015), J. Surv. Stat. Methodol. 3
+    """
+    found = interval(values)
+    p, q = found.mean, found.half_width
+    if not (math.isfinite(p) and math.isfinite(q)):
+        return ShareInterval(p, -math.inf, math.inf)
+    if q == 0:
+        return ShareInterval(p, p, p)
+    w = q**2 / (p * (1 - p))  # t^2 / n
+    middle, half = p + w / 2, math.sqrt(q**2 + w**2 / 4)
+    low, high = (middle - half) / (1 + w), (middle + half) / (1 + w)
+    return ShareInterval(p, max(low, 0.0), min(high, 1.0))  # but for rounding
+
+
 def judge(statistic: Interval) -> bool | None:
     """Whether the statistic is positive: `None` when its interval contains zero."""
     if not math.isfinite(statistic.mean) or math.isinf(statistic.half_width):

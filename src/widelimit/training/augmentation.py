@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from widelimit._checks import check_count
+from widelimit._checks import check_count, check_flag
 from widelimit.description import Description
 
 
@@ -21,6 +21,9 @@ class CropFlip(Description):
     Args:
         padding: Rows and columns of zeros on every side; 0 for no crop.
         flip: Whether to mirror.
+
+    Raises:
+        ValueError: If the padding is no count, or `flip` neither true nor false.
     """
 
     padding: int = 4
@@ -28,6 +31,7 @@ class CropFlip(Description):
 
     def __post_init__(self) -> None:
         check_count("CropFlip", "padding", self.padding, 0)
+        check_flag("CropFlip", "flip", self.flip)
 
     def __call__(
         self, x: Float[Array, "n h w c"], key: Key[Array, ""]

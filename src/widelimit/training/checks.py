@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from widelimit._checks import (
-    check_at_least,
+    check_callable,
     check_count,
     check_finite,
+    check_flag,
+    check_kind,
     check_one_of,
     check_rows,
 )
@@ -19,6 +21,42 @@ from widelimit.layers import AbstractLayer
 from widelimit.losses import LossName
 from widelimit.training.jacobian_penalty import check_penalty
 from widelimit.training.pixel_scaling import PixelScaling
+
+
+def check_kinds(
+    caller: str,
+    apply: Any,
+    optimizer: Any,
+    *,
+    scaling: Any,
+    augmentation: Any,
+    probe: Any,
+    report: Any,
+) -> None:
+    """Refuse what is of another kind than the argument that it is given as."""
+    check_callable(caller, "apply", apply, "train(network, params, ...)")
+    if getattr(apply, "__name__", "") == "apply_training":
+        raise ValueError(
+            f"`{caller}` needs the network itself, of which it takes `apply_training` "
+            "where that differs. Got `network.apply_training`. Pass `network`."
+        )
+    for name in ("init", "update"):
+        if isinstance(optimizer, type) or not callable(getattr(optimizer, name, None)):
+            raise ValueError(
+                f"`{caller}` needs an Optax transformation as `optimizer`. Got "
+                f"`optimizer={optimizer!r}`. Write `optax.sgd(0.1)`."
+            )
+    if scaling is not None:
+        example = "PixelScaling(mean=(0.5,), std=(0.25,))"
+        check_kind(caller, "scaling", scaling, PixelScaling, example)
+    functions = {
+        "augmentation": (augmentation, "CropFlip()"),
+        "probe": (probe, "lambda params, initial: params"),
+        "report": (report, "report=print"),
+    }
+    for name, (value, example) in functions.items():
+        if value is not None:
+            check_callable(caller, name, value, example)
 
 
 def check_data(
@@ -46,7 +84,7 @@ def check_data(
             f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`, or give the "
             "`scaling` of images that are kept as bytes."
         )
-    check_at_least(caller, "batch_size", batch_size, 1)
+    check_count(caller, "batch_size", batch_size, 1)
     if scaling is None:
         check_finite(caller, "x", x)
     check_finite(caller, "targets", targets)
@@ -70,6 +108,7 @@ def check_data(
 
 def check_stream(caller: str, stream: bool, x: Any, adversary: Any) -> None:
     """Refuse to stream what is not on the host, or to an attack on all rows."""
+    check_flag(caller, "stream", stream)
     if not stream:
         return
     if not isinstance(x, np.ndarray):
@@ -87,6 +126,11 @@ def check_stream(caller: str, stream: bool, x: Any, adversary: Any) -> None:
 
 def check_seeds(caller: str, apply: Any, params: Any, keys: Any, x: Any) -> None:
     """Refuse parameters without an axis of seeds, or not those of the network."""
+    if not getattr(keys, "ndim", 0):
+        raise ValueError(
+            f"`{caller}` needs an array of random keys, one per seed. Got "
+            f"`keys={keys!r}`. Make it with `jax.random.split(jax.random.key(0), 3)`."
+        )
     seeds = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(params)}
     if seeds != {(len(keys),)}:
         lengths = sorted(length for (length,) in seeds - {()})

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from widelimit._checks import check_one_array
 from widelimit.layers import AbstractLayer, Params, is_statistic, with_statistics
 from widelimit.training.plan import Plan
 
@@ -31,7 +32,7 @@ def batch_gradient(
     Returns:
         The gradient, loss and penalty, and parameters whose statistics have seen it.
     """
-    gradient = jax.grad(_objective, has_aux=True)
+    gradient = jax.grad(objective, has_aux=True)
     k = plan.accumulate
     if k == 1:
         found, (parts, seen) = gradient(params, x, targets, key, plan)
@@ -52,7 +53,7 @@ def batch_gradient(
     return found, parts, seen
 
 
-def _objective(
+def objective(
     params: Params, x: Array, targets: Array, key: Array, plan: Plan
 ) -> tuple[Float[Array, ""], tuple[Float[Array, "2"], Params]]:
     """The objective of one batch, its two parts, and parameters that have seen it."""
@@ -64,6 +65,7 @@ def _objective(
         outputs, seen = plan.apply.apply_training(params, x)
     elif plan.penalty is None:
         outputs = plan.apply(params, x)
+        check_one_array("train", outputs)
     else:
         outputs, squares = plan.penalty.outputs_and_squares(plan.apply, params, x, key)
     if outputs.shape[1:] != targets.shape[1:]:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -10,6 +11,7 @@ import optax
 from widelimit._checks import (
     check_at_least,
     check_count,
+    check_flag,
     check_number,
     check_one_of,
     check_positive,
@@ -78,14 +80,13 @@ def zhu2022_sgd(
     return step_decay_sgd(learning_rate, steps_per_epoch=steps_per_epoch, epochs=epochs)
 
 
-@functools.cache
 def momentum_sgd(
     learning_rate: float,
     *,
     steps_per_epoch: int,
     epochs: int,
     schedule: ScheduleName = "constant",
-    milestones: tuple[float, ...] = (0.5, 0.75),
+    milestones: Sequence[float] = (0.5, 0.75),
     decay: float = 0.1,
     momentum: float = 0.9,
     nesterov: bool = False,
@@ -137,6 +138,13 @@ def momentum_sgd(
     check_count(caller, "epochs", epochs, 1)
     check_one_of(caller, "schedule", schedule, ("constant", "step", "cosine"))
     check_positive(caller, "decay", decay)
+    if not isinstance(milestones, Sequence) or isinstance(milestones, str):
+        raise ValueError(
+            f"`{caller}` needs several numbers as `milestones`. Got "
+            f"`milestones={milestones!r}`. Write `milestones=(0.5, 0.75)`."
+        )
+    for share in milestones:
+        check_number(caller, "milestones", share)
     if not all(0 < share < 1 for share in milestones):
         raise ValueError(
             f"`{caller}` needs `milestones` between 0 and 1, as shares of the training."
@@ -154,7 +162,33 @@ def momentum_sgd(
             f"`{caller}` needs a finite `weight_decay >= 0`. Got "
             f"`weight_decay={weight_decay}`."
         )
-    steps = steps_per_epoch * epochs
+    check_flag(caller, "nesterov", nesterov)
+    check_flag(caller, "decay_all", decay_all)
+    return _momentum_sgd(
+        learning_rate,
+        steps_per_epoch * epochs,
+        schedule,
+        tuple(milestones),
+        decay,
+        momentum,
+        nesterov,
+        weight_decay,
+        decay_all,
+    )
+
+
+@functools.cache
+def _momentum_sgd(
+    learning_rate: float,
+    steps: int,
+    schedule: ScheduleName,
+    milestones: tuple[float, ...],
+    decay: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+    decay_all: bool,
+) -> optax.GradientTransformation:
     rate = learning_rate
     if schedule == "step":
         factors: dict[int, float] = {}

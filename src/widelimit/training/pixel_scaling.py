@@ -22,7 +22,7 @@ class PixelScaling(Description):
 
     Args:
         mean: $\mu$, one number per channel.
-        std: $\sigma$, one number per channel.
+        std: $\sigma$, one number per channel, 1 at most.
 
     Raises:
         ValueError: If there are not as many of both, or a number is out of range.
@@ -51,6 +51,11 @@ class PixelScaling(Description):
             raise ValueError(
                 "`PixelScaling` needs means in units of white, from 0 to 1. Got "
                 f"`mean={self.mean}`. Divide those of bytes by 255, `std` as well."
+            )
+        if max(self.std) > 1:  # that of numbers from 0 to 1 is 1/2 at most
+            raise ValueError(
+                "`PixelScaling` needs standard deviations in units of white, from 0 to "
+                f"1. Got `std={self.std}`. Divide those of bytes by 255."
             )
 
     def __call__(

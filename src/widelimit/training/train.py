@@ -11,7 +11,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, Shaped, UInt8
 
-from widelimit._checks import check_at_least, check_fits_type, check_positive
+from widelimit._checks import (
+    check_count,
+    check_fits_type,
+    check_kind,
+    check_positive,
+)
 from widelimit.attacks import AbstractAttack
 from widelimit.layers import Params
 from widelimit.losses import LossName, loss_function
@@ -20,6 +25,7 @@ from widelimit.training.checks import (
     check_accumulate,
     check_adversary,
     check_data,
+    check_kinds,
     check_precision,
     check_probe,
     check_row_by_row,
@@ -30,6 +36,7 @@ from widelimit.training.checks import (
 from widelimit.training.epoch import Inputs
 from widelimit.training.host_rows import jax_dtype, on_host
 from widelimit.training.jacobian_penalty import JacobianPenalty
+from widelimit.training.memory import check_training_memory
 from widelimit.training.pixel_scaling import PixelScaling
 from widelimit.training.plan import Plan
 from widelimit.training.program import run_seeds, start_seeds
@@ -171,15 +178,29 @@ def train(
         Parameters, losses, statuses and probes of all seeds.
 
     Raises:
-        ValueError: If shapes disagree, a number is not finite or out of range, a probe
-            epoch lies outside the training, the Jacobian of a network with kinks is to
-            be penalised, the checkpoint is damaged or belongs to another training, or
-            rows to be streamed are on a device, to be attacked or cannot be read.
+        ValueError: If an argument is of the wrong kind, shapes disagree, a number is
+            not finite or out of range, a probe epoch lies outside the training, the
+            Jacobian of a network with kinks is to be penalised, the checkpoint is
+            damaged or belongs to another training, rows to be streamed are on a device,
+            to be attacked or cannot be read, or the device has too little memory; then
+            with the bytes, and the batch that fits.
     """
     caller = "train"
+    check_kinds(
+        caller,
+        apply,
+        optimizer,
+        scaling=scaling,
+        augmentation=augmentation,
+        probe=probe,
+        report=report,
+    )
+    if checkpoint is not None:
+        example = 'Checkpoint("training.npz")'
+        check_kind(caller, "checkpoint", checkpoint, Checkpoint, example)
     check_stream(caller, stream, x, adversary)
     check_data(caller, x, targets, batch_size, loss, scaling)
-    check_at_least(caller, "epochs", epochs, 0)
+    check_count(caller, "epochs", epochs, 0)
     check_accumulate(caller, accumulate, batch_size)
     check_precision(caller, precision, params, x, jacobian_penalty, adversary)
     check_seeds(caller, apply, params, keys, x)
@@ -213,6 +234,8 @@ def train(
         mixed=precision == "mixed",
         dtype=dtype,
     )
+    like = jax.ShapeDtypeStruct(x.shape, jax_dtype(x))
+    check_training_memory(caller, plan, params, like, targets, adversary, stream=stream)
     if stream:
         kept = on_host(np.asanyarray(x))
     else:
