@@ -6,7 +6,7 @@ Each message reads: `caller` needs <requirement>. Got <value>. <What to do>.
 import math
 import numbers
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,27 @@ def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     rows = max(1, BLOCK_BYTES * len(array) // array.nbytes)
     for start in range(0, len(array), rows):
         yield start, array[start : start + rows]
+
+
+def plainly_bytes(parts: Iterable[np.ndarray]) -> tuple[float, float] | None:
+    """Range of pixels that are bytes, or were before they were averaged; else `None`.
+
+    Numbers that someone has scaled are negative or fractions; those from 0 to 255 that
+    are whole, or reach the upper half, are as a file has them.
+
+    Args:
+        parts: The pixels, in parts that are not empty.
+
+    Returns:
+        Least and most.
+    """
+    least, most, whole = math.inf, -math.inf, True
+    for x in parts:
+        least, most = min(least, float(x.min())), max(most, float(x.max()))
+        if least < 0 or most > 255:
+            return None
+        whole = whole and bool((x == np.round(x)).all())
+    return (least, most) if most > 127 or (most > 1 and whole) else None
 
 
 def check_flag(caller: str, name: str, value: Any) -> None:

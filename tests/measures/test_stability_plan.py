@@ -158,3 +158,8 @@ def test_a_memory_too_small_is_refused():
 def test_no_images_are_refused():
     with pytest.raises(ValueError, match="needs at least one input"):
         stability_plan(lambda image: image.sum(), jnp.zeros((0, 2, 2, 1)))
+
+
+def test_bytes_are_refused():
+    with unchecked(), pytest.raises(ValueError, match="floating-point.*dtype=uint8"):
+        stability_plan(lambda image: image.sum(), jnp.ones((3, 2, 2, 1), jnp.uint8))

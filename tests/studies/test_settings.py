@@ -84,6 +84,10 @@ def test_probe_epochs_follow_the_number_of_epochs(preset, epochs, probes):
         ({"widths": "16,many"}, r"widths.1='many'"),
         ({"widths": "0"}, r"widths.0='0'"),
         ({"widths": ""}, r"widths=\(\)"),
+        (
+            {"widths": "16,32,16"},
+            r"once. Got `widths=\(16, 32, 16\)`",
+        ),
         ({"seeds": "0"}, r"seeds='0'"),
         ({"seeds": "1.5"}, r"seeds='1.5'"),
         ({"epochs": "0"}, r"epochs='0'"),

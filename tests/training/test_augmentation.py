@@ -78,3 +78,5 @@ def test_bad_input_is_named():
         CropFlip(flip="no")
     with unchecked(), pytest.raises(ValueError, match="needs images"):
         CropFlip()(jnp.ones((3, 4)), jax.random.key(0))
+    with pytest.raises(ValueError, match="larger than its padding.*`padding=5`"):
+        CropFlip(5)(jnp.ones((2, 6, 5, 1)), jax.random.key(0))

@@ -296,6 +296,8 @@ def test_types_that_numpy_does_not_know_keep_their_bits():
 def test_bad_arguments_are_named():
     with unchecked(), pytest.raises(ValueError, match="`every >= 1`. Got `every=0`"):
         Checkpoint("here", 0)
+    with unchecked(), pytest.raises(ValueError, match="path of a file.*Got None"):
+        Checkpoint(None)
 
 
 # Fingerprints

@@ -134,7 +134,7 @@ def test_a_batch_that_fits_is_named_and_fits(monkeypatch):
     with pytest.raises(ValueError, match="`train` needs about .* of memory") as caught:
         refused(monkeypatch, have, x=x)
     message = str(caught.value)
-    assert "`accumulate=4`, of 8 rows" in message and "of at most 9." in message
+    assert "`batch_size` of at most 9, or `accumulate=4`, of 8 rows" in message
     needed, got = re.findall(
         r"([\d.]+) KiB of memory|device with ([\d.]+) KiB", message
     )
@@ -149,8 +149,12 @@ def test_a_batch_that_fits_is_named_and_fits(monkeypatch):
 def test_what_does_not_fit_is_what_is_blamed(monkeypatch):
     x = jnp.zeros((64, 6))
     found = memory_of(PLAIN, x, optimizer=optax.sgd(0.1))
-    with pytest.raises(ValueError, match="alone do not fit.*Take a smaller network"):
+    with pytest.raises(ValueError, match="alone do not fit.*smaller network.*`stream"):
         refused(monkeypatch, found.fixed - 1, x=x)
+    with pytest.raises(ValueError, match="alone do not fit.*fewer rows of data.$"):
+        refused(monkeypatch, found.weights - 1, x=x)
+    with pytest.raises(ValueError, match="a `batch_size` of at most 1.$"):
+        refused(monkeypatch, found.needed(1), x=x, batch_size=31)
     with pytest.raises(ValueError, match="a single row leaves .* does not fit beside"):
         refused(monkeypatch, found.fixed + 1, x=x)
     attacked = memory_of(PLAIN, x, optimizer=optax.sgd(0.1), adversary=PGD(0.1))
@@ -163,9 +167,17 @@ def test_what_does_not_fit_is_what_is_blamed(monkeypatch):
         )
 
 
-def test_functions_of_one_size_alone_still_train(monkeypatch):
-    def apply(params, x):
-        return jnp.reshape(x, (32, 6)) @ params
+def in_one_piece(params, x):
+    return jnp.reshape(x, (32, 6)) @ params
+
+
+def in_groups(params, x):
+    groups = jnp.reshape(x, (len(x) // 8, 8, len(x) // (len(x) // 8 * 8) * 6))
+    return jnp.reshape(groups - groups.mean(1, keepdims=True), (-1, 6)) @ params
+
+
+@pytest.mark.parametrize("apply", [in_one_piece, in_groups])
+def test_functions_of_some_sizes_alone_still_train(apply):
 
     x = jnp.ones((64, 6))
     options = {"loss": "squared", "epochs": 1, "batch_size": 32, "keys": KEYS[:1]}

@@ -82,8 +82,11 @@ def test_what_does_not_fit_is_refused(x, options, message):
         ((0.5,), (0.0,), "a finite `std > 0`. Got `std=0.0`"),
         ((0.5, 0.5), (0.2, 50.0), r"deviations.*`std=\(0.2, 50.0\)`.*bytes by 255"),
         ((127.5,), (64.0,), "units of white.*Divide those of bytes by 255"),
+        ((-0.5,), (0.2,), r"units of white.*`mean=\(-0.5,\)`"),
+        (0.5, (0.2,), r"one number per channel as `mean`. Got `mean=0.5`"),
+        ((0.5,), ("a",), r"one number per channel as `std`. Got `std=\('a',\)`"),
     ],
 )
 def test_numbers_out_of_range_are_named(mean, std, message):
-    with pytest.raises(ValueError, match=message):
+    with unchecked(), pytest.raises(ValueError, match=message):
         PixelScaling(mean, std)

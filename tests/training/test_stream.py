@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from widelimit.training import (
     train,
 )
 from widelimit.training.fingerprint import fingerprint
+from widelimit.training.host_rows import on_host
 
 ROWS, BATCH = 11, 4
 RNG = np.random.default_rng(12)
@@ -183,11 +185,13 @@ def test_an_array_larger_than_any_memory():
     [
         (jnp.asarray(X), {}, "`x` as a NumPy array or `np.memmap`.*Got a `ArrayImpl`"),
         (X.tolist(), {}, "as a NumPy array.*Got a `list`"),
+        (np.ma.masked_array(X), {}, "as a NumPy array.*Got a `MaskedArray`"),
+        (IMAGES.astype(float), {}, "have been scaled.*Got pixels from . to 2.., as fi"),
         (X, {"adversary": PGD(0.1, steps=1)}, "all rows on the device with an `adver"),
         (np.where(X == X[6, 1], np.nan, X), {}, r"`x`. Got nan at index \(6, 1\)"),
         (IMAGES, {}, "floating-point type.*`scaling`"),
     ],
-    ids=["on a device", "list", "adversary", "not finite", "bytes"],
+    ids=["on a device", "list", "masked", "pixels", "adversary", "not finite", "bytes"],
 )
 def test_what_does_not_fit_is_refused(x, options, message):
     with unchecked(), pytest.raises(ValueError, match=message):
@@ -208,6 +212,20 @@ def test_rows_that_cannot_be_read_end_it_with_one_error(most, tmp_path, capfd):
     assert capfd.readouterr().err == ""
     with pytest.raises(ValueError, match="OSError: the file is gone"):
         run(x, stream=True)
+
+
+def test_a_file_that_is_cut_is_not_read(tmp_path):
+    np.save(tmp_path / "x.npy", np.tile(X, (200, 1)))
+    rows = np.load(tmp_path / "x.npy", mmap_mode="r")[5:]
+    fetch = jax.jit(lambda own: own.fetch(jnp.arange(3, 2000, 7)))
+    with on_host(rows) as own:
+        found, whole = fetch(own)
+        np.testing.assert_array_equal(found, rows[3:2000:7])
+        assert whole
+        os.truncate(tmp_path / "x.npy", 5000)
+        assert not fetch(own)[1]
+        with pytest.raises(ValueError, match="OSError: the file has 5000 bytes left"):
+            own.check("train")
 
 
 # Blocks

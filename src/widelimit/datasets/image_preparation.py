@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from widelimit._checks import check_one_of
+from widelimit._checks import check_one_of, plainly_bytes
 from widelimit.datasets.dataset import Dataset
 from widelimit.datasets.preparation import prepare
 
@@ -142,9 +142,6 @@ def prepare_images(
 def _refuse_bytes(caller: str, name: str, *parts: np.ndarray) -> None:
     """Refuse pixels that are bytes, or were before they were averaged.
 
-    Numbers that someone has scaled are negative or fractions; those from 0 to 255 that
-    are whole, or reach the upper half, are as a file has them.
-
     Args:
         caller: Function to name.
         name: Name of the data set.
@@ -153,10 +150,9 @@ def _refuse_bytes(caller: str, name: str, *parts: np.ndarray) -> None:
     Raises:
         ValueError: If they are.
     """
-    least, most = min(x.min() for x in parts), max(x.max() for x in parts)
-    if least < 0 or most <= 1 or most > 255:
-        return
-    if most > 127 or all((x == np.round(x)).all() for x in parts):
+    found = plainly_bytes(parts)
+    if found:
+        least, most = found
         raise ValueError(
             f"`{caller}` needs pixels from 0 to 1, or scaled in another way, for "
             f"`scale='raw'`. Got pixels from {least:g} to {most:g} in {name!r}, as "

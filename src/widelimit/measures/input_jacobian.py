@@ -26,7 +26,7 @@ def flattened(
         network in training mode does.
 
     Raises:
-        ValueError: If there are no inputs.
+        ValueError: If there are no inputs, or not in a floating-point type.
     """
 
     def single(row: Float[Array, "*s"]) -> Array:
@@ -34,6 +34,12 @@ def flattened(
         check_one_array(caller, value)
         return value
 
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"`{caller}` needs inputs in a floating-point type, by which to "
+            f"differentiate. Got `x.dtype={x.dtype}`. Scale images of bytes first, as "
+            "with `PixelScaling`, and measure by the scaled ones."
+        )
     if x.ndim < 3:
         check_rows(caller, "x", x)
         return single, x

@@ -88,7 +88,7 @@ class Study:
                 value = tuple(part.strip() for part in value.split(",") if part.strip())
             values[name] = value
         try:
-            return self.settings.model_validate(values)
+            found = self.settings.model_validate(values)
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}"
@@ -103,6 +103,14 @@ class Study:
                 f"`{self.name}` needs valid settings. Got {problems}. See "
                 f"`widelimit studies {self.name}`."
             ) from error
+        for field in self.axes.values():
+            points = getattr(found, field)
+            if len(set(points)) < len(points):
+                raise ValueError(
+                    f"`{self.name}` needs every point of its grid once. Got "
+                    f"`{field}={points}`."
+                )
+        return found
 
     def trials(self, settings: Settings) -> Iterator[dict[str, Any]]:
         """The configuration of every trial, cheap ones first along each axis.

@@ -46,11 +46,17 @@ class CropFlip(Description):
             Images of the same shape.
 
         Raises:
-            ValueError: If these are no images.
+            ValueError: If these are no images, or no larger than the padding.
         """
         if x.ndim != 4:
             raise ValueError(
                 "`CropFlip` needs images `(n, height, width, channels)`. Got "
+                f"`x.shape={x.shape}`."
+            )
+        if self.padding >= min(x.shape[1:3]):
+            raise ValueError(
+                "`CropFlip` needs images larger than its padding, of which crops would "
+                f"else hold nothing. Got `padding={self.padding}` and "
                 f"`x.shape={x.shape}`."
             )
         crop_key, flip_key = jax.random.split(key)

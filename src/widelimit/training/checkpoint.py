@@ -51,13 +51,17 @@ class Checkpoint:
         every: Epochs between two writings.
 
     Raises:
-        ValueError: If `every` is no whole number of at least 1.
+        ValueError: If `path` is none, or `every` no whole number of at least 1.
     """
 
     path: str | os.PathLike[str]
     every: int = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise ValueError(
+                f"`Checkpoint` needs the path of a file or folder. Got {self.path!r}."
+            )
         check_count("Checkpoint", "every", self.every, 1)
 
     @property

@@ -14,6 +14,8 @@ from widelimit._checks import (
     check_kind,
     check_one_of,
     check_rows,
+    plainly_bytes,
+    row_blocks,
 )
 from widelimit.attacks.arguments import check_attack, labels_or_numbers
 from widelimit.kernels.empirical_checks import check_params
@@ -87,6 +89,8 @@ def check_data(
     check_count(caller, "batch_size", batch_size, 1)
     if scaling is None:
         check_finite(caller, "x", x)
+        if x.ndim == 4:
+            _refuse_bytes(caller, x)
     check_finite(caller, "targets", targets)
     if len(targets) != len(x) or batch_size > len(x):
         raise ValueError(
@@ -106,12 +110,23 @@ def check_data(
         )
 
 
+def _refuse_bytes(caller: str, x: Any) -> None:
+    found = plainly_bytes(block for _, block in row_blocks(np.asarray(x)) if block.size)
+    if found:
+        least, most = found
+        raise ValueError(
+            f"`{caller}` needs images that have been scaled, such as to mean 0 and "
+            f"variance 1. Got pixels from {least:g} to {most:g}, as files have them. "
+            "Divide them by 255, take `prepare_images`, or give bytes and a `scaling`."
+        )
+
+
 def check_stream(caller: str, stream: bool, x: Any, adversary: Any) -> None:
     """Refuse to stream what is not on the host, or to an attack on all rows."""
     check_flag(caller, "stream", stream)
     if not stream:
         return
-    if not isinstance(x, np.ndarray):
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         raise ValueError(
             f"`{caller}` needs `x` as a NumPy array or `np.memmap` with `stream=True`, "
             f"which keeps it off the device. Got a `{type(x).__name__}`. Pass what it "

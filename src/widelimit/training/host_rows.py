@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,35 @@ class _Source:
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
         self.error: Exception | None = None
+        self._file = _mapped_file(array)
+        self._size = self._file.size() if self._file else 0
+
+    def rows(self, index: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Some rows. Reading what a file no longer holds would end the process.
+
+        Args:
+            index: Which.
+            dtype: Type of the result.
+
+        Returns:
+            The rows.
+
+        Raises:
+            OSError: If the file behind them has been cut.
+        """
+        if self._file and self._file.size() < self._size:
+            raise OSError(
+                f"the file has {self._file.size()} bytes left of {self._size}"
+            )
+        with np.errstate(over="ignore"):  # as JAX makes float32 of float64
+            return np.ascontiguousarray(self.array[index], dtype)
+
+
+def _mapped_file(array: Any) -> mmap.mmap | None:
+    """The file that an array, or what it is a view of, is mapped from."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array if isinstance(array, mmap.mmap) else None
 
 
 _sources: dict[int, _Source] = {}
@@ -162,8 +192,7 @@ def _read(
     if source is None or source.error is not None:  # interrupted, or failed before
         return np.zeros(wanted, dtype), np.False_
     try:
-        with np.errstate(over="ignore"):  # as JAX makes float32 of float64
-            rows = np.ascontiguousarray(source.array[index], dtype)
+        rows = source.rows(index, dtype)
     except Exception as error:
         source.error = error
         return np.zeros(wanted, dtype), np.False_

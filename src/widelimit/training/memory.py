@@ -82,7 +82,9 @@ def training_memory(
     memory; the result is then what all of them take together.
 
     Programs compiled for a CPU took 0.8 to 1.3 times as much in single precision;
-    scratch of convolutions is left out, and bfloat16 where a machine has none.
+    scratch of convolutions is left out, and bfloat16 where a machine has none. So is
+    all that a function keeps that has no products, such as one that sorts, and of one
+    that takes no batches of a few rows what it keeps of any row.
 
     Args:
         plan: What is compiled in.
@@ -130,8 +132,7 @@ def check_training_memory(
     *,
     stream: bool = False,
     held: int = 0,
-    smaller: str = "Take a smaller network, fewer seeds or fewer rows of data, or keep "
-    "these on the host with `stream=True`.",
+    smaller: str = "Take a smaller network, fewer seeds or fewer rows of data.",
 ) -> None:
     """Refuse a training that does not fit into memory, before it is compiled.
 
@@ -167,6 +168,8 @@ def check_training_memory(
             f"({_text(found.weights)}) alone do not fit"
         )
         cure = smaller
+        if found.weights + found.row < have and not stream and adversary is None:
+            cure = f"{cure} Or keep the data on the host with `stream=True`."
     elif found.attack > room:
         why = f"the attack on all {len(x)} rows takes {_text(found.attack)}"
         cure = "Take fewer rows of `x`, or a smaller network."
@@ -185,10 +188,10 @@ def check_training_memory(
             f"{_text(found.fixed)} are fixed, and each of {rows} rows at once takes "
             f"{_text(found.row)} for what it leaves in every layer"
         )
-        cure = (
-            f"Set `accumulate={more}`, of {batch // more} rows at once, or a "
-            f"`batch_size` of at most {most * parts}."
-        )
+        cure = f"Set a `batch_size` of at most {most * parts}"
+        if batch // more > 1:  # networks that normalise by the batch need several rows
+            cure += f", or `accumulate={more}`, of {batch // more} rows at once"
+        cure += "."
     raise ValueError(
         f"`{caller}` needs about {_text(found.needed(rows))} of memory to train: {why}."
         f" Got a device with {_text(have)}. {cure}"
@@ -208,7 +211,7 @@ def _of_row(
         traced = _traced
     try:
         return traced(kept, plan, tuple(leaves), tree, row, wanted)
-    except (TypeError, ValueError):  # the program fails as well, or takes one size only
+    except Exception:  # anyone's function, which may take batches of one size only
         return 0.0
 
 

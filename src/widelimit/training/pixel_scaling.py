@@ -1,6 +1,5 @@
 """Images kept as bytes, scaled inside the compiled step."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +37,14 @@ class PixelScaling(Description):
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):  # numbers of Python's, to be hashed and written
-            own = tuple(float(value) for value in getattr(self, name))
+            given = getattr(self, name)
+            try:
+                own = tuple(float(value) for value in given)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"`PixelScaling` needs one number per channel as `{name}`. Got "
+                    f"`{name}={given!r}`. Write `{name}=(0.5,)` for a single channel."
+                ) from None
             object.__setattr__(self, name, own)
         if len(self.mean) != len(self.std) or not self.mean:
             raise ValueError(
@@ -47,7 +53,7 @@ class PixelScaling(Description):
             )
         for value in self.std:
             check_positive("PixelScaling", "std", value)
-        if not all(math.isfinite(value) and abs(value) <= 1 for value in self.mean):
+        if not all(0 <= value <= 1 for value in self.mean):
             raise ValueError(
                 "`PixelScaling` needs means in units of white, from 0 to 1. Got "
                 f"`mean={self.mean}`. Divide those of bytes by 255, `std` as well."
