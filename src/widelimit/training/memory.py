@@ -132,7 +132,7 @@ def check_training_memory(
     *,
     stream: bool = False,
     held: int = 0,
-    smaller: str = "Take a smaller network, fewer seeds or fewer rows of data.",
+    smaller: str | None = None,
 ) -> None:
     """Refuse a training that does not fit into memory, before it is compiled.
 
@@ -145,7 +145,8 @@ def check_training_memory(
         adversary: The attack on the inputs, or `None`.
         stream: Whether the inputs stay on the host.
         held: Bytes of other data that stay on every device.
-        smaller: What to do where no batch fits, as a sentence.
+        smaller: What to do where no batch fits, as a sentence; advice on the arguments
+            of `train` if `None`.
 
     Raises:
         ValueError: If it does not fit; with the bytes that it needs and those that
@@ -161,6 +162,10 @@ def check_training_memory(
     rows = batch // parts
     if found.needed(rows) <= have:
         return
+    if smaller is None:
+        smaller = "Take a smaller network, fewer seeds or fewer rows of data."
+        if found.weights + found.row < have and not stream and adversary is None:
+            smaller += " Or keep the data on the host with `stream=True`."
     room = have - found.fixed
     if room <= 0:
         why = (
@@ -168,8 +173,6 @@ def check_training_memory(
             f"({_text(found.weights)}) alone do not fit"
         )
         cure = smaller
-        if found.weights + found.row < have and not stream and adversary is None:
-            cure = f"{cure} Or keep the data on the host with `stream=True`."
     elif found.attack > room:
         why = f"the attack on all {len(x)} rows takes {_text(found.attack)}"
         cure = "Take fewer rows of `x`, or a smaller network."
