@@ -200,7 +200,7 @@ def test_a_run_with_some_failed_trials_succeeds_and_says_so(call, monkeypatch):
         (["run", OWN_BY_NAME, "--set", "sizes=1,x"], "sizes.1='x'"),
         (["run", OWN_BY_NAME, "--seeds", "0"], "seeds=0"),
         (["run", OWN_BY_NAME, "--data", "digits"], "setting. Got 'data'"),
-        (["run", OWN_BY_NAME, "--set", "sizes=1,1"], "trials that differ"),
+        (["run", OWN_BY_NAME, "--set", "sizes=1,1"], "grid once"),
         (["run", "lazy-ratio", "--data", "dogs"], "`load` needs `name` to be one of"),
         (["run", "lazy-ratio", "--data", "mnist"], "widelimit data fetch mnist"),
         (["run", "lazy-ratio", "--preset", "paper"], "widelimit data fetch mnist"),

@@ -198,6 +198,7 @@ def test_bracketing_misses_a_flip_and_flip_back():
     np.testing.assert_allclose(fine.distance, 1.125, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_wide_networks_cross_where_a_scan_says_in_float32_too():
     network = wang2022_network(width=2000)
     wide = network.init(jax.random.key(1), (50,))

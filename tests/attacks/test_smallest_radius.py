@@ -45,6 +45,7 @@ def test_a_linear_model_flips_at_its_margin_over_the_dual_norm(norm, dual, steps
     assert (found.distance - found.failed <= 1e-3 * found.distance).all()
 
 
+@pytest.mark.slow
 def test_the_single_step_is_the_minimal_flip_and_points_keep_the_contract(getkey):
     network = wang2022_network(width=64)
     params = network.init(getkey(), (6,))

@@ -127,6 +127,7 @@ CONV = Sequential(
 )
 
 
+@pytest.mark.slow
 def test_images_have_derivatives_by_every_entry():
     params, x = drawn(CONV, rows=3, shape=(4, 2))
     expected = naive(CONV, params, x[:2], x[2:])
@@ -217,6 +218,7 @@ def test_a_second_call_and_equal_stages_compile_nothing(monkeypatch):
 # What it is for
 
 
+@pytest.mark.slow
 def test_wide_networks_average_to_the_limit(getkey):
     network = kim2023_network(depth=2, width=64, kappa=0.7)
     x = jax.random.normal(getkey(), (3, 2))

@@ -43,6 +43,7 @@ def test_the_last_layer_is_averaged_out(name):
     np.testing.assert_allclose(k, expected[:3, 2:], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_it_is_symmetric_to_the_last_bit_in_tiles_too():
     params, x = drawn(DENSE, rows=7)
     k = empirical_nngp(DENSE, params, x)

@@ -140,7 +140,7 @@ COMPOSITIONS = {
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("mean", "ntk"),
+        pytest.param("mean", "ntk", marks=SLOW),
         ("shortcut", "ntk"),
         pytest.param("quadrature", "ntk", marks=SLOW),
         pytest.param("mean", "nngp", marks=SLOW),

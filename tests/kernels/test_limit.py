@@ -158,10 +158,10 @@ def shortcut_network(phi):
 @pytest.mark.parametrize(
     "network",
     [
-        net(ReLU(), 3, width=96),
+        pytest.param(net(ReLU(), 3, width=96), marks=pytest.mark.slow),
         net(Softplus(), 1, None, width=96, parameterization=Parameterization.STANDARD),
         Sequential((*residual_with_mean(Softplus(), 3, 0.8).layers,)),
-        shortcut_network(GELU()),
+        pytest.param(shortcut_network(GELU()), marks=pytest.mark.slow),
     ],
     ids=["mlp", "standard", "mean", "shortcut"],
 )
@@ -297,6 +297,7 @@ def test_bad_input_is_named(change, message, x):
         limit_kernels(**arguments)
 
 
+@pytest.mark.slow
 def test_moments_take_what_kernels_take(x):
     """Lists and float32 are taken in float64; shapes are checked under `jit` too."""
     with jax.enable_x64(False), unchecked():

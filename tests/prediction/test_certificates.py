@@ -157,7 +157,10 @@ def test_cells_are_bounded_between_their_ends(name, kind):
         assert np.all(bound <= inside.max(0) * 1.1)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("erf", "nngp"), ("gelu", "ntk")])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("erf", "nngp"), pytest.param("gelu", "ntk", marks=pytest.mark.slow)],
+)
 def test_bends_are_the_largest_fourth_derivatives(name, kind):
     net, step, norm = NETS[name], 0.03, 1.3
     angles = np.linspace(0, np.pi / 2, 31)

@@ -234,6 +234,7 @@ def test_the_trial_against_a_walk_along_the_gradient(monkeypatch):
         assert float(at["changed"]) == changed
 
 
+@pytest.mark.slow
 def test_a_ball_that_was_not_left_is_not_trained_for_again(monkeypatch):
     monkeypatch.setattr(flip_trial, "data_of", little_data)
     trained, real = [], flip_trial.train_lazily

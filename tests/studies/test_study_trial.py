@@ -74,9 +74,8 @@ def test_the_same_configuration_gives_the_same_numbers(result):
         np.testing.assert_array_equal(values, again[name])
 
 
-@pytest.mark.parametrize(
-    "loss", [pytest.param("cross-entropy", marks=pytest.mark.slow), "squared"]
-)
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared"])
+@pytest.mark.slow
 def test_values_are_those_of_networks_trained_apart(loss):
     rate = 0.2
     result = measured(learning_rate=rate, loss=loss)

@@ -100,6 +100,7 @@ def test_both_modes_give_the_jacobian(getkey, d, o):
     np.testing.assert_allclose(squares, np.sum(expected**2, (1, 2)), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_projections_are_unbiased_with_the_variance_they_say(getkey):
     net = mlp(depth=1, width=9, outputs=3, activation=Erf())
     params, x = net.init(getkey(), (4,)), jnp.asarray(RNG.normal(size=(2, 4)))
@@ -119,6 +120,7 @@ def test_projections_are_unbiased_with_the_variance_they_say(getkey):
     assert jnp.all(JacobianPenalty(1.0).variance(jacobians) == 0)
 
 
+@pytest.mark.slow
 def test_projected_training_is_reproducible_and_unbiased_at_the_start(getkey):
     params, _ = flat_start(NET, getkey)
     seeds = 200

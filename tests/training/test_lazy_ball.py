@@ -72,7 +72,9 @@ def test_wide_networks_are_summed_row_after_row(getkey):
     assert largest(kept, params) <= np.median(expected)
 
 
-@pytest.mark.parametrize("radius", [0.5, 1e-4, 1e-7])
+@pytest.mark.parametrize(
+    "radius", [pytest.param(0.5, marks=pytest.mark.slow), 1e-4, 1e-7]
+)
 def test_projections_are_inside_to_the_last_bit(params, radius, getkey):
     params = jax.tree.map(lambda a: a.astype(jnp.float32), params)
     now = moved(params, getkey, 0.3)
