@@ -140,13 +140,13 @@ def check_training_memory(
 
     Args:
         caller: Function to name.
-        plan: What is to be compiled in.
-        params: Parameters, or their shapes, with a leading axis of seeds.
-        x: Inputs, or their shape.
-        targets: Targets, or their shape.
-        adversary: The attack on the inputs, or `None`.
-        stream: Whether the inputs stay on the host.
-        held: Bytes of other data that stay on every device.
+        plan: As of `training_memory`, like all up to `held`.
+        params: Of all seeds.
+        x: Inputs.
+        targets: Targets.
+        adversary: The attack, if there is one.
+        stream: Whether the inputs are not on the device.
+        held: Bytes of other data.
         smaller: What to do where no batch fits, as a sentence; advice on the arguments
             of `train` if `None`.
 

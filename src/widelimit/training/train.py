@@ -130,8 +130,9 @@ def train(
     Args:
         apply: Outputs for a batch of inputs: a network, or any function.
         params: Initial parameters, every array with a leading axis of seeds.
-        x: Inputs, one per row; with `scaling`, images as bytes. All of them are put on
-            the device, or on each that is used, unless with `stream`.
+        x: Inputs, one per row; with `scaling`, images as bytes, without it not in
+            bytes' range. All of them are put on the device, or on each that is used,
+            unless with `stream`.
         targets: Targets, one row per input.
         loss: Name of the loss, whose mean over the batch is minimised.
         optimizer: An Optax transformation.
