@@ -15,11 +15,11 @@ NOTE = (
     "and the input gradient of each input by all parameters, backwards, for all inputs "
     "at once, and contracts layer by layer. Memory is the peak of the first run, "
     "compilation and result included, beyond what the process held with inputs and "
-    "parameters. Times are the median of 5 rounds taken in turn; ratios have the "
-    "lowest and highest. Required: at least 100 in time at width 256, 200 at 512 and "
+    "parameters. Times are the median of 5 rounds taken in turn, each of about a second "
+    "or more of the rival and of 40 runs of widelimit; ratios have the lowest and highest. Required: at least 100 in time at width 256, 200 at 512 and "
     "300 at 1024."
 )
-SIDES = {"widelimit": 9, "dense": 1}  # runs of which a turn takes the median
+SIDES = {"widelimit": 40, "dense": 1}  # runs of which a turn takes the median
 WIDTHS = (256, 512, 1024)
 INPUTS = {"x1": {"rows": 64, "seed": 0, "features": 11}}
 FEW = {"x1": {"rows": 8, "seed": 0, "features": 11}}

@@ -105,7 +105,9 @@ def at_values(p: Float[Array, "r n r m *o"]) -> Float[Array, "r n r m *o"]:
 
 def joined(value: Float[Array, "n *s"], slopes: Float[Array, "d n *s"]) -> Array:
     """A jet, from its value and its derivatives."""
-    return jnp.concatenate([value[None], slopes])
+    # Not `concatenate`: compilers put that into every copy made of it, computed anew.
+    jets = jnp.pad(slopes, ((1, 0), *((0, 0),) * value.ndim))
+    return jax.lax.dynamic_update_index_in_dim(jets, value, 0, 0)
 
 
 def _value(jets: Array) -> Array:
