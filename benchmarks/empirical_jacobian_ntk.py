@@ -15,9 +15,10 @@ NOTE = (
     "and the input gradient of each input by all parameters, backwards, for all inputs "
     "at once, and contracts layer by layer. Memory is the peak of the first run, "
     "compilation and result included, beyond what the process held with inputs and "
-    "parameters. Times are the median of 5 rounds taken in turn, each of about a second "
-    "or more of the rival and of 40 runs of widelimit; ratios have the lowest and highest. Required: at least 100 in time at width 256, 200 at 512 and "
-    "300 at 1024."
+    "parameters. Times are the median of 5 rounds taken in turn, each of one run of "
+    "the rival, which lasts about a second or longer, and of 40 of widelimit; ratios "
+    "have the lowest and highest. Required: at least 100 in time at width 256, 200 at "
+    "512 and 300 at 1024."
 )
 SIDES = {"widelimit": 40, "dense": 1}  # runs of which a turn takes the median
 WIDTHS = (256, 512, 1024)
