@@ -97,6 +97,16 @@ def test_deeper_networks_are_judged_alike(tmp_path):
     assert [len(f.panels) for f in found.figures()] == [3, 3]
 
 
+def test_bands_of_accuracies_stay_below_one(tmp_path, monkeypatch):
+    monkeypatch.setitem(drawn_as, "accuracy", np.array([0.7, 0.99, 1.0]))
+    _, training = outcome("flip-depth", tmp_path, seeds=3).figures()
+    accuracy = training.panels[2]
+    assert accuracy.title == "Test accuracy"
+    for curve in accuracy.curves:
+        assert 0.9 < min(curve.high) <= max(curve.high) < 1
+        assert 0 < min(curve.low) < 0.7
+
+
 def spread(config, report):
     """Flips that are Gaussian on unit rows, and exponential on raw ones."""
     rng = np.random.default_rng(0)

@@ -96,7 +96,9 @@ def _over_lambda(name: str, title: str, at: "xr.Dataset") -> Figure:
         values = at["predictor"].sel(strength=strength)
         series = f"{strength:g}" if strength else "none"
         accurate.append(
-            seed_curve(values.sel(regularization=lams), series, "regularization")
+            seed_curve(
+                values.sel(regularization=lams), series, "regularization", share=True
+            )
         )
         mean = float(values.sel(regularization=0.0).mean())
         accurate.append(_level(series, lams, mean))

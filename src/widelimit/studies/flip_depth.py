@@ -146,7 +146,9 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
 
 def _panel(title: str, y_title: str, series: Any, name: str) -> Panel:
     log = name != "accuracy"
-    curves = [seed_curve(at[name], label, "d", log=log) for label, at in series]
+    curves = [
+        seed_curve(at[name], label, "d", log=log, share=not log) for label, at in series
+    ]
     return Panel(title, "dimension d", y_title, curves, y_log=log)
 
 

@@ -255,7 +255,7 @@ def _figures(results: "xr.Dataset") -> list[Figure]:
             for n in NORMS
         ]
     reached = [
-        seed_curve(results[name], words, "width")
+        seed_curve(results[name], words, "width", share=True)
         for name, words in (("train_accuracy", "training"), ("accuracy", "test"))
     ]
     loss = results["loss"].sel(step=steps)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from widelimit.studies.curves import seed_curve
 from widelimit.studies.figure import Curve, HeatMap, Panel
 from widelimit.studies.powers import TOLERANCE, near, told
-from widelimit.studies.verdicts import Claim, claim_of_every, interval, slopes
+from widelimit.studies.verdicts import Claim, claim_of_every, share_interval, slopes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -271,24 +271,20 @@ def cells(results: "xr.Dataset", name: str, x: str, y: str, **labels: Any) -> He
         It.
     """
     rows = results[name].transpose(y, x, "seed").values
-    found = [[interval(cell) for cell in row] for row in rows]
+    found = [[share_interval(cell) for cell in row] for row in rows]
     tested = results["test_rows"].max().item()
     return HeatMap(
         x=results[x].values.tolist(),
         y=results[y].values.tolist(),
         values=[[i.mean for i in row] for row in found],
-        low=[[_low(i) for i in row] for row in found],
-        high=[[min(i.high, 1.0) for i in row] for row in found],
+        low=[[i.low for i in row] for row in found],
+        high=[[i.high for i in row] for row in found],
         notes=[
             [f"{np.isfinite(cell).sum()} seeds, {tested:.0f} test rows" for cell in row]
             for row in rows
         ],
         **labels,
     )
-
-
-def _low(found: Any) -> float:
-    return max(found.low, 0.0) if np.isfinite(found.low) else np.nan
 
 
 def curve_of(text: str, constant: float, x: np.ndarray) -> Curve:
