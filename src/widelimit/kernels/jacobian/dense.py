@@ -100,15 +100,13 @@ def full_matrix(kernel: JacobianPairs) -> Float[np.ndarray, "r c"]:
         if kernel.symmetric and i != j:
             out[j : ends[1], :, i : ends[0]] = tile.transpose(1, 3, 0, 2)
 
-    first, *others = [
+    starts = [
         (i, j)
         for i in range(0, n, side)
         for j in range(i if kernel.symmetric else 0, m, side)
     ]
-    fill(*first)  # compiles once, for all threads
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        for done in [pool.submit(fill, *start) for start in others]:
-            done.result()
+    with ThreadPoolExecutor(cpu_count()) as pool:  # JAX compiles once for all threads
+        list(pool.map(fill, *zip(*starts, strict=True)))
     return out.reshape(kernel.shape)
 
 

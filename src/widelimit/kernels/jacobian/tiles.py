@@ -83,11 +83,9 @@ def all_scalars(
             found = _tile(network, *jax.device_put(tile, device), kind)
             result.put(i, j, np.asarray(found))
 
-    work = [(n, i, j) for n, (i, j) in enumerate(_tiles(len(a), len(b), side, same))]
-    one(*work[0])  # compiles once, for all threads
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(one, *item) for item in work[1:]]:
-            done.result()
+    starts = list(_tiles(len(a), len(b), side, same))
+    with ThreadPoolExecutor(workers) as pool:  # JAX compiles once for all threads
+        list(pool.map(one, range(len(starts)), *zip(*starts, strict=True)))
     return result.scalars(caller)
 
 
