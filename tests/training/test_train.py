@@ -207,6 +207,46 @@ def test_float32_stays_float32(getkey):
     assert dtypes == {jnp.dtype("float32")}
 
 
+@pytest.mark.parametrize("own", ["float16", ">f4"])
+def test_inputs_and_targets_of_any_type_and_order_are_converted(own, getkey):
+    """Exactly: those of fewer bits to the type of the parameters."""
+    net, params, keys = seeds(getkey)
+    params = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+    x, targets = (np.asarray(a).astype(own) for a in (X, TARGETS["cross-entropy"]))
+    with unchecked():
+        found = [
+            run(net, params, keys, x=x, targets=targets, stream=stream)
+            for stream in (False, True)
+        ]
+    x, targets = (jnp.asarray(a.astype(np.float32)) for a in (x, targets))
+    expected = run(net, params, keys, x=x, targets=targets)
+    assert found[0].loss.dtype == np.float32
+    for one in found:
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_targets_take_the_type_of_the_inputs(getkey):
+    net, params, keys = seeds(getkey)
+    params = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+    x = X.astype(jnp.float32)
+    assert run(net, params, keys, x=x).loss.dtype == jnp.float32
+    with pytest.raises(
+        ValueError, match=r"`targets` that float32 holds. Got 1e\+39 at"
+    ):
+        run(net, params, keys, x=x, targets=TARGETS["cross-entropy"].at[2, 1].set(1e39))
+
+
+@pytest.mark.parametrize(("stream", "own"), [(False, "f8"), (True, ">f8")])
+def test_numbers_beyond_the_device_s_type_are_refused(stream, own, getkey):
+    x = np.array(X, own)
+    x[3, 2] = -1e39
+    with jax.enable_x64(False), unchecked():
+        net, params, keys = seeds(getkey)
+        with pytest.raises(ValueError, match=r"float32 holds. Got -1e\+39 at .*3, 2\)"):
+            run(net, params, keys, x=x, stream=stream)
+
+
 # Divergence
 
 
@@ -401,6 +441,7 @@ def test_initialisations_share_one_program(getkey):
     ("change", "message"),
     [
         ({"x": X[0]}, r"`train` needs `x` as a matrix.*Got `x.shape=\(3,\)`"),
+        ({"x": np.ones((ROWS, D), "g")}, r"floating.*64 bits.*Got `x.dtype=float128`"),
         ({"x": X[:0]}, r"Got `x.shape=\(0, 3\)`"),
         ({"checkpoint": "x"}, r"`Checkpoint` as `checkpoint`. Got `checkpoint='x'`"),
         ({"scaling": 3}, r"`PixelScaling` as `scaling`. Got `scaling=3`. Write"),

@@ -21,6 +21,7 @@ from widelimit.attacks.arguments import check_attack, labels_or_numbers
 from widelimit.kernels.empirical_checks import check_params
 from widelimit.layers import AbstractLayer
 from widelimit.losses import LossName
+from widelimit.training.host_rows import jax_dtype
 from widelimit.training.jacobian_penalty import check_penalty
 from widelimit.training.pixel_scaling import PixelScaling
 
@@ -80,15 +81,15 @@ def check_data(
         check_rows(caller, "x", x)
     if scaling is not None:
         scaling.check(caller, x)
-    elif not jnp.issubdtype(x.dtype, jnp.floating):
+    elif not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize > 8:
         raise ValueError(
-            f"`{caller}` needs `x` in a floating-point type, in which losses are kept. "
+            f"`{caller}` needs `x` in a floating-point type of 64 bits at most. "
             f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`, or give the "
             "`scaling` of images that are kept as bytes."
         )
     check_count(caller, "batch_size", batch_size, 1)
     if scaling is None:
-        check_finite(caller, "x", x)
+        check_finite(caller, "x", x, jax_dtype(x))
         if x.ndim == 4:
             _refuse_bytes(caller, x)
     check_finite(caller, "targets", targets)
@@ -229,8 +230,10 @@ def check_precision(
             f"`{caller}` needs full precision with a `{name}`, which differentiates by "
             "the inputs. Got `precision='mixed'`. Take `precision='full'`."
         )
-    types = {str(leaf.dtype) for leaf in (*jax.tree.leaves(params), x)}
-    if types - {"float32", "uint8"}:
+    types = {leaf.dtype.name for leaf in jax.tree.leaves(params)}
+    if x.dtype.itemsize > 2:  # bytes and 16 bits become what the parameters are
+        types.add(x.dtype.name)
+    if types != {"float32"}:
         raise ValueError(
             f"`{caller}` needs float32 with `precision='mixed'`, which keeps parameters"
             f" and losses so. Got {', '.join(sorted(types))}. Convert parameters, `x` "
