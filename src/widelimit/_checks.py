@@ -86,17 +86,18 @@ def check_finite(caller: str, name: str, value: Any, dtype: Any = None) -> None:
             where = tuple(int(i) for i in bad[0])
             got = block[where]
             first = (start + where[0], *where[1:]) if where else where
-    if first is not None and np.isfinite(got):
+    if first is None:
+        return
+    if dtype is not None and np.isfinite(np.asarray(got)):
         raise ValueError(
             f"`{caller}` needs numbers in `{name}` that {np.dtype(dtype).name} holds. "
             f"Got {got} at index {first} ({count} such entries). Divide them by a "
             "constant, or enable JAX's 64-bit types and use them."
         )
-    if first is not None:
-        raise ValueError(
-            f"`{caller}` needs finite numbers in `{name}`. Got {got} at index "
-            f"{first} ({count} such entries). Remove or impute them first."
-        )
+    raise ValueError(
+        f"`{caller}` needs finite numbers in `{name}`. Got {got} at index "
+        f"{first} ({count} such entries). Remove or impute them first."
+    )
 
 
 def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -118,7 +118,8 @@ def _refuse_bytes(caller: str, x: Any) -> None:
         raise ValueError(
             f"`{caller}` needs images that have been scaled, such as to mean 0 and "
             f"variance 1. Got pixels from {least:g} to {most:g}, as files have them. "
-            "Divide them by 255, take `prepare_images`, or give bytes and a `scaling`."
+            "Divide them by white (255 for bytes), take `prepare_images`, or give "
+            "bytes and a `scaling`."
         )
 
 
