@@ -201,6 +201,10 @@ def test_data_and_memory_are_checked_before_anything_runs(monkeypatch, tmp_path)
         check(batch_size=5000, train_rows="none")
     with pytest.raises(ValueError, match="100000"):
         check(train_rows=100000)
+    with pytest.raises(
+        ValueError, match=r"stability_rows=21` and 20 test rows of 'dig"
+    ):
+        check(stability_rows="21", test_rows="20")
     monkeypatch.setattr("os.sysconf", lambda name: 2**12)  # 16 MiB
     with pytest.raises(
         ValueError, match=r"fcn of width 9999` needs.*alone.*Set smaller `widt"

@@ -16,7 +16,13 @@ from widelimit.studies.image_bytes import training_pixels
 from widelimit.studies.image_settings import image_network
 from widelimit.studies.memory import check_trial_memory
 from widelimit.studies.pictures import damaging_directions
-from widelimit.studies.trial import TILE_BYTES, TrainingProbe, paper_rate, results_of
+from widelimit.studies.trial import (
+    TILE_BYTES,
+    TrainingProbe,
+    check_test_rows,
+    paper_rate,
+    results_of,
+)
 from widelimit.training import Checkpoint, CropFlip, momentum_sgd, train
 
 if TYPE_CHECKING:
@@ -233,6 +239,7 @@ def check_images(settings: Any) -> None:
                 "A study needs images of at least 8 pixels a side to crop them. Got "
                 f"{data.x_train.shape[1]} of {name!r}. Set `augment=false`."
             )
+        check_test_rows(settings, "stability_rows", name, len(data.x_test))
         rows = jnp.asarray(data.x_test[: settings.stability_rows], dtype=float)
         for config in _largest(values):
             network = network_of(config, data.t_train.shape[1])
