@@ -206,8 +206,12 @@ def plan_of(network: Any, inputs: Any) -> StabilityPlan:
     """
     function = network.without_init(inputs.shape[1:])
     params = network.init(jax.random.key(0), inputs.shape[1:])
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     return stability_plan(
-        lambda row: function(params, row[None])[0], inputs, memory=float(TILE_BYTES)
+        lambda row: function(params, row[None])[0],
+        inputs,
+        # A linearisation keeps the weights, those of convolutions in two orders.
+        memory=float(TILE_BYTES + 2 * weights),
     )
 
 
