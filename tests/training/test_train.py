@@ -488,6 +488,10 @@ def test_initialisations_share_one_program(getkey):
             {"probe": probe},
             r"`probe_epochs` when it is given a probe. Got none. Pass .*\(0, 3\)",
         ),
+        (
+            {"loss": "logistic", "targets": jnp.ones((ROWS, 1))},
+            r"two classes, \+1 and -1.*Got 11 rows that are all \+1, which",
+        ),
         ({"loss": "hinge", "targets": TARGETS["squared"]}, "Got `loss='hinge'`"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

@@ -104,10 +104,22 @@ def check_data(
             f"`{caller}` needs a loss with a lower end. Got `loss='margin'`, which "
             "falls for ever as outputs grow. Take `logistic` or `cross-entropy`."
         )
-    if loss == "logistic" and not np.isin(np.asarray(targets), (-1, 1)).all():
+    if loss == "logistic":
+        _check_signs(caller, np.asarray(targets))
+
+
+def _check_signs(caller: str, targets: np.ndarray) -> None:
+    if not np.isin(targets, (-1, 1)).all():
         raise ValueError(
             f"`{caller}` needs targets +1 and -1 for the loss `logistic`. Got others. "
             "Take `2 * labels - 1` of labels 0 and 1."
+        )
+    # A row alone is of one class, and so may be a column among others.
+    if len(targets) > 1 and targets.size and (targets == targets.flat[0]).all():
+        raise ValueError(
+            f"`{caller}` needs targets of two classes, +1 and -1, for the loss "
+            f"`logistic`. Got {len(targets)} rows that are all {targets.flat[0]:+g}, "
+            "which it fits by outputs that grow for ever. See how they were made."
         )
 
 
