@@ -40,7 +40,7 @@ from widelimit.training.jacobian_penalty import JacobianPenalty
 from widelimit.training.memory import check_training_memory
 from widelimit.training.pixel_scaling import PixelScaling
 from widelimit.training.plan import Plan
-from widelimit.training.program import run_seeds, start_seeds
+from widelimit.training.program import run_in_parts, start_seeds
 from widelimit.training.progress import listening
 
 Precision = Literal["full", "mixed"]
@@ -257,10 +257,13 @@ def train(
             probe=probe,
             listener=listener,
         )
-        state = start_seeds(params, keys, inputs, plan)
         if checkpoint is None:
-            ran = run_seeds(state, params, 0, epochs, inputs, plan)
+            # The first state has no name here, or it would be kept to the end.
+            ran = run_in_parts(
+                start_seeds(params, keys, inputs, plan), params, inputs, plan
+            )
         else:
+            state = start_seeds(params, keys, inputs, plan)
             ran = run_with_checkpoint(checkpoint, state, params, inputs, plan)
         jax.block_until_ready(ran)
     values, squares, robust = jnp.moveaxis(ran.history[:, :epochs], -1, 0)
