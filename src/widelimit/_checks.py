@@ -59,12 +59,25 @@ def check_fits_type(caller: str, name: str, value: Any, dtype: Any) -> None:
         )
 
 
-def check_finite(caller: str, name: str, value: Any) -> None:
-    """Raise if any entry of `value` is NaN or infinite, naming the first one."""
+def check_finite(caller: str, name: str, value: Any, dtype: Any = None) -> None:
+    """Raise if any entry of `value` is NaN or infinite, naming the first one.
+
+    Args:
+        caller: Function to name.
+        name: Argument to name.
+        value: The array.
+        dtype: Type in which it will be held, if in another; also raise if an entry is
+            infinite there.
+
+    Raises:
+        ValueError: If so.
+    """
     array = value if isinstance(value, np.ndarray) else np.asarray(value)
     first, got, count = None, None, 0
     for start, block in row_blocks(array):
-        finite = np.isfinite(block)
+        with np.errstate(over="ignore"):
+            held = block if dtype is None else block.astype(dtype, copy=False)
+        finite = np.isfinite(held)
         if np.all(finite):
             continue
         bad = np.argwhere(~finite)
@@ -73,11 +86,18 @@ def check_finite(caller: str, name: str, value: Any) -> None:
             where = tuple(int(i) for i in bad[0])
             got = block[where]
             first = (start + where[0], *where[1:]) if where else where
-    if first is not None:
+    if first is None:
+        return
+    if dtype is not None and np.isfinite(np.asarray(got)):
         raise ValueError(
-            f"`{caller}` needs finite numbers in `{name}`. Got {got} at index "
-            f"{first} ({count} such entries). Remove or impute them first."
+            f"`{caller}` needs numbers in `{name}` that {np.dtype(dtype).name} holds. "
+            f"Got {got} at index {first} ({count} such entries). Divide them by a "
+            "constant, or enable JAX's 64-bit types and use them."
         )
+    raise ValueError(
+        f"`{caller}` needs finite numbers in `{name}`. Got {got} at index "
+        f"{first} ({count} such entries). Remove or impute them first."
+    )
 
 
 def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -78,8 +78,8 @@ def test_a_batch_normalised_network_is_measured_as_it_evaluates(getkey):
 def test_a_network_in_training_mode_is_refused(getkey):
     params = NETWORK.init(getkey(), SHAPE)
 
-    def training(x):
-        return NETWORK.apply_training(params, x[None])
+    def hidden(params, x):
+        return NETWORK.apply_training(params, x)[0]
 
     calls = {
         "stability_plan": stability_plan,
@@ -90,17 +90,21 @@ def test_a_network_in_training_mode_is_refused(getkey):
         "input_jacobian": input_jacobian,
     }
     for name, measure in calls.items():
-        for f, x in ((training, X), (lambda row: (row, row), X[:, 0, 0])):
-            message = rf"`{name}` needs .*Got a `tuple` of 2.*evaluation mode.*`network"
-            with pytest.raises(ValueError, match=message):
-                measure(f, x)
-    hit = (PGD(0.1, steps=1), NETWORK.apply_training, params, X, np.eye(3)[[0] * 5])
-    with pytest.raises(ValueError, match="`attack` needs .*evaluation mode"):
-        attack(*hit)
-    with pytest.raises(ValueError, match="`smallest_radius` needs .*evaluation mode"):
-        smallest_radius(*hit, high=1.0)
-    with pytest.raises(ValueError, match="`minimal_flip` needs .*evaluation mode"):
-        minimal_flip(*hit[1:4], max_distance=1.0)
+        message = rf"`{name}` needs .*Got a `tuple` of 2.*evaluation mode.*`network"
+        with pytest.raises(ValueError, match=message):
+            measure(lambda row: (row, row), X[:, 0, 0])
+        message = rf"`{name}` needs .*evaluation mode.*by the batch.*not `network.apply"
+        with pytest.raises(ValueError, match=message):
+            measure(lambda row: hidden(params, row[None])[0], X)
+    for mode in (hidden, NETWORK.apply_training):
+        hit = (PGD(0.1, steps=1), mode, params, X, np.eye(3)[[0] * 5])
+        with pytest.raises(ValueError, match="`attack` needs .*evaluation mode"):
+            attack(*hit)
+        with pytest.raises(ValueError, match="`smallest_radius` needs .*evaluation mo"):
+            smallest_radius(*hit, high=1.0)
+        with pytest.raises(ValueError, match="`minimal_flip` needs .*evaluation mode"):
+            minimal_flip(*hit[1:4], max_distance=1.0)
+    NETWORK.apply_training(params, X)  # it trains as before
 
 
 def test_tiles_and_seeds_change_nothing(getkey):

@@ -83,6 +83,21 @@ def test_small_bars_beside_large_ones_are_seen():
 
 
 @pytest.mark.parametrize(
+    ("values", "options", "written"),
+    [
+        ((2.3e-6, 4e-4, 0.7), {}, ["1e-6", "1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]),
+        ((4.0, 70.0, 900.0), {}, ["1", "10", "100"]),
+        ((1e-5, 4e-5), {}, ["1e-5", "2e-5", "3e-5", "4e-5"]),
+        ((1e-5, 4e-5), {"y_domain": (0.0, 1.0)}, ["0.2", "0.4", "0.6", "0.8", "1"]),
+    ],
+)
+def test_small_numbers_along_bars_are_powers_of_ten(values, options, written):
+    _, svg = drawn_bars(values, **options)
+    found = re.findall(r">([\d.e+-]+)</text>", svg)
+    assert set(written) <= set(found) and not any("0.00" in text for text in found)
+
+
+@pytest.mark.parametrize(
     ("values", "options"),
     [
         ((0.02, 2.0), {}),

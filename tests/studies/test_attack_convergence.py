@@ -127,6 +127,13 @@ def test_a_median_is_known_where_most_flip(far, median):
     assert found["factor"] == pytest.approx(1 if far < 3 else np.nan, nan_ok=True)
 
 
+def test_as_many_rows_are_attacked_as_there_are():
+    STUDY.check(STUDY.configure("quick"))
+    settings = STUDY.configure("quick", {"test_rows": "39"})
+    with pytest.raises(ValueError, match=r"attack_rows=40` and 39 test.*Set a smaller"):
+        STUDY.check(settings)
+
+
 @pytest.mark.slow
 def test_the_trial_counts_and_compares():
     config = {

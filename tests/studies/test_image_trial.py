@@ -11,7 +11,7 @@ from widelimit.datasets import load, prepare_images
 from widelimit.measures import perturbation_stability, score
 from widelimit.networks import cnn, resnet18
 from widelimit.runs.trial import Report
-from widelimit.studies import STUDIES
+from widelimit.studies import STUDIES, image_trial
 from widelimit.studies.image_settings import CIFAR_DEPTHS, image_network, known_resnet
 from widelimit.studies.image_trial import check_images, train_on_images
 from widelimit.studies.pictures import LEVELS, damaging_directions
@@ -192,6 +192,16 @@ def test_the_paper_preset_of_the_table_is_what_its_code_trains():
     assert paper.momentum == 0.9 and paper.weight_decay == 1e-4 and paper.augment
 
 
+def test_weights_larger_than_a_tile_leave_room_for_inputs(monkeypatch):
+    """As those of ResNet-34 of width 2 are."""
+    monkeypatch.setattr(image_trial, "TILE_BYTES", 2**21)
+    network = cnn(depth=2, channels=192, outputs=10)
+    shapes = jax.eval_shape(lambda k: network.init(k, (8, 8, 1)), jax.random.key(0))
+    weights = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    plan = image_trial.plan_of(network, jnp.ones((5, 8, 8, 1)))
+    assert weights > 2**21 and plan.bytes > weights and plan.batch_size >= 1
+
+
 def test_data_and_memory_are_checked_before_anything_runs(monkeypatch, tmp_path):
     def check(name="stability-cnn", **changes):
         check_images(STUDIES[name].configure(changes=changes))
@@ -201,6 +211,10 @@ def test_data_and_memory_are_checked_before_anything_runs(monkeypatch, tmp_path)
         check(batch_size=5000, train_rows="none")
     with pytest.raises(ValueError, match="100000"):
         check(train_rows=100000)
+    with pytest.raises(
+        ValueError, match=r"stability_rows=21` and 20 test rows of 'dig"
+    ):
+        check(stability_rows="21", test_rows="20")
     monkeypatch.setattr("os.sysconf", lambda name: 2**12)  # 16 MiB
     with pytest.raises(
         ValueError, match=r"fcn of width 9999` needs.*alone.*Set smaller `widt"

@@ -61,6 +61,20 @@ def test_values_need_not_be_text():
     assert settings.widths == (16, 32) and settings.train_rows is None
 
 
+@pytest.mark.parametrize("text", ["1/4,0.5", "1 / 4, 2/4", "0.25,0.5"])
+def test_width_factors_may_be_fractions(text):
+    settings = STUDIES["stability-resnet"].configure(changes={"widths": text})
+    assert settings.widths == (0.25, 0.5)
+    settings = STUDIES["regime-accuracy"].configure(changes={"width": "1/16"})
+    assert settings.width == 0.0625
+
+
+@pytest.mark.parametrize("width", ["1/0", "1/4/2", "1/x", "-1/4", "/4"])
+def test_what_is_no_fraction_is_told(width):
+    with pytest.raises(ValueError, match=f"Got width='{width}'"):
+        STUDIES["regime-accuracy"].configure(changes={"width": width})
+
+
 @pytest.mark.parametrize(
     ("epochs", "probes"),
     [
@@ -83,6 +97,7 @@ def test_probe_epochs_follow_the_number_of_epochs(preset, epochs, probes):
         ({"width": "16"}, r"needs the name of a setting. Got 'width'.*widths"),
         ({"widths": "16,many"}, r"widths.1='many'"),
         ({"widths": "0"}, r"widths.0='0'"),
+        ({"widths": "64/4"}, r"widths.0='64/4'"),
         ({"widths": ""}, r"widths=\(\)"),
         (
             {"widths": "16,32,16"},

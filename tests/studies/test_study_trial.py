@@ -199,6 +199,10 @@ def test_data_are_checked_before_anything_runs(tmp_path, monkeypatch):
         check(train_rows=100000)
     with pytest.raises(ValueError, match=r"batch_size=5000.*rows of 'digits'"):
         check(batch_size=5000, train_rows="none")
+    with pytest.raises(ValueError, match=r"stability_rows=31` and 30 test.*'digits'"):
+        check(stability_rows=31)
+    with pytest.raises(ValueError, match=r"stability_rows=400` and 360 test rows of"):
+        check(stability_rows=400, test_rows="none")
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from widelimit.training import CropFlip, PixelScaling, train
 
 RNG = np.random.default_rng(11)
 BYTES = jnp.asarray(RNG.integers(256, size=(7, 4, 5, 2)), jnp.uint8)
-TARGETS = jnp.asarray(np.sign(RNG.normal(size=(7, 1))))
+TARGETS = jnp.asarray(np.where(np.arange(7) % 3, 1.0, -1.0)[:, None])
 SCALING = PixelScaling((0.4, 0.6), (0.2, 0.3))
 KEYS = jax.random.split(jax.random.key(2), 2)
 

@@ -33,6 +33,7 @@ RNG = np.random.default_rng(12)
 X = RNG.normal(size=(ROWS, 3))
 TARGETS = RNG.normal(size=(ROWS, 2))
 IMAGES = RNG.integers(256, size=(ROWS, 2, 3, 2), dtype=np.uint8)
+GREY = np.arange(ROWS * 12).reshape(ROWS, 2, 2, 3) % 17.0  # as scikit-learn's digits
 KEYS = jax.random.split(jax.random.key(1), 2)
 NETWORK = mlp(depth=1, width=4, outputs=2, activation=Erf())
 SGD = optax.sgd(0.1, momentum=0.5)
@@ -187,11 +188,21 @@ def test_an_array_larger_than_any_memory():
         (X.tolist(), {}, "as a NumPy array.*Got a `list`"),
         (np.ma.masked_array(X), {}, "as a NumPy array.*Got a `MaskedArray`"),
         (IMAGES.astype(float), {}, "have been scaled.*Got pixels from . to 2.., as fi"),
+        (GREY, {}, r"from 0 to 16, as .* Divide them by white \(255 for bytes\), take"),
         (X, {"adversary": PGD(0.1, steps=1)}, "all rows on the device with an `adver"),
         (np.where(X == X[6, 1], np.nan, X), {}, r"`x`. Got nan at index \(6, 1\)"),
         (IMAGES, {}, "floating-point type.*`scaling`"),
     ],
-    ids=["on a device", "list", "masked", "pixels", "adversary", "not finite", "bytes"],
+    ids=[
+        "on a device",
+        "list",
+        "masked",
+        "pixels",
+        "few grey levels",
+        "adversary",
+        "not finite",
+        "bytes",
+    ],  # fmt: skip
 )
 def test_what_does_not_fit_is_refused(x, options, message):
     with unchecked(), pytest.raises(ValueError, match=message):

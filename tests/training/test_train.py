@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ from widelimit.activations import AbstractActivation, Identity
 from widelimit.layers import Activation, Sequential
 from widelimit.measures import lazy_ratio
 from widelimit.networks import cnn, mlp, zhu2022_network
-from widelimit.training import CropFlip, step_decay_sgd, train
+from widelimit.training import CropFlip, program, step_decay_sgd, train
 
 D, OUT, ROWS, BATCH, SEEDS = 3, 4, 11, 4, 2  # two batches; three rows wait
 RNG = np.random.default_rng(3)
@@ -207,6 +209,46 @@ def test_float32_stays_float32(getkey):
     assert dtypes == {jnp.dtype("float32")}
 
 
+@pytest.mark.parametrize("own", ["float16", ">f4"])
+def test_inputs_and_targets_of_any_type_and_order_are_converted(own, getkey):
+    """Exactly: those of fewer bits to the type of the parameters."""
+    net, params, keys = seeds(getkey)
+    params = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+    x, targets = (np.asarray(a).astype(own) for a in (X, TARGETS["cross-entropy"]))
+    with unchecked():
+        found = [
+            run(net, params, keys, x=x, targets=targets, stream=stream)
+            for stream in (False, True)
+        ]
+    x, targets = (jnp.asarray(a.astype(np.float32)) for a in (x, targets))
+    expected = run(net, params, keys, x=x, targets=targets)
+    assert found[0].loss.dtype == np.float32
+    for one in found:
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_targets_take_the_type_of_the_inputs(getkey):
+    net, params, keys = seeds(getkey)
+    params = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+    x = X.astype(jnp.float32)
+    assert run(net, params, keys, x=x).loss.dtype == jnp.float32
+    with pytest.raises(
+        ValueError, match=r"`targets` that float32 holds. Got 1e\+39 at"
+    ):
+        run(net, params, keys, x=x, targets=TARGETS["cross-entropy"].at[2, 1].set(1e39))
+
+
+@pytest.mark.parametrize(("stream", "own"), [(False, "f8"), (True, ">f8")])
+def test_numbers_beyond_the_device_s_type_are_refused(stream, own, getkey):
+    x = np.array(X, own)
+    x[3, 2] = -1e39
+    with jax.enable_x64(False), unchecked():
+        net, params, keys = seeds(getkey)
+        with pytest.raises(ValueError, match=r"float32 holds. Got -1e\+39 at .*3, 2\)"):
+            run(net, params, keys, x=x, stream=stream)
+
+
 # Divergence
 
 
@@ -329,6 +371,45 @@ def test_report_hears_of_every_epoch(probe_epochs, getkey):
     assert shares == pytest.approx([1 / 3, 2 / 3, 1.0])
 
 
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(10.0, [1, 2, 3, 4, 5, 6, 7]), (0.0, [1, 5, 7]), (0.4, [1, 3, 5, 7])],
+)
+def test_parts_of_about_a_second_are_the_whole(seconds, expected, getkey, monkeypatch):
+    net, params, keys = seeds(getkey)
+    options = {"probe": probe, "probe_epochs": (0, 2, 7), "epochs": 7}
+    whole = run(net, params, keys, **options)
+    ends, now, go = [], [0.0], program.run_seeds
+
+    def part(state, initial, begin, end, inputs, plan):
+        now[0] += seconds * (end - begin)
+        ends.append(end)
+        return go(state, initial, begin, end, inputs, plan)
+
+    monkeypatch.setattr(program, "run_seeds", part)
+    monkeypatch.setattr(
+        program, "time", types.SimpleNamespace(monotonic=lambda: now[0])
+    )
+    found = run(net, params, keys, **options)
+    assert ends == expected
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_ctrl_c_is_obeyed_between_parts(getkey, monkeypatch):
+    go, ends = program.run_seeds, []
+
+    def part(state, initial, begin, end, inputs, plan):
+        ends.append(end)
+        signal.raise_signal(signal.SIGINT)
+        return go(state, initial, begin, end, inputs, plan)
+
+    monkeypatch.setattr(program, "run_seeds", part)
+    with pytest.raises(KeyboardInterrupt):
+        run(*seeds(getkey), epochs=10**6)
+    assert ends == [1]
+
+
 def test_each_call_has_its_own_report(getkey):
     net, params, keys = seeds(getkey)
     heard = [[], []]
@@ -401,6 +482,7 @@ def test_initialisations_share_one_program(getkey):
     ("change", "message"),
     [
         ({"x": X[0]}, r"`train` needs `x` as a matrix.*Got `x.shape=\(3,\)`"),
+        ({"x": np.ones((ROWS, D), "g")}, r"floating.*64 bits.*Got `x.dtype=float128`"),
         ({"x": X[:0]}, r"Got `x.shape=\(0, 3\)`"),
         ({"checkpoint": "x"}, r"`Checkpoint` as `checkpoint`. Got `checkpoint='x'`"),
         ({"scaling": 3}, r"`PixelScaling` as `scaling`. Got `scaling=3`. Write"),
@@ -446,6 +528,10 @@ def test_initialisations_share_one_program(getkey):
         (
             {"probe": probe},
             r"`probe_epochs` when it is given a probe. Got none. Pass .*\(0, 3\)",
+        ),
+        (
+            {"loss": "logistic", "targets": jnp.ones((ROWS, 1))},
+            r"two classes, \+1 and -1.*Got 11 rows that are all \+1, which",
         ),
         ({"loss": "hinge", "targets": TARGETS["squared"]}, "Got `loss='hinge'`"),
     ],

@@ -20,6 +20,7 @@ from widelimit._checks import (
 from widelimit.attacks.base import AbstractAttack
 from widelimit.kernels.empirical_checks import check_params
 from widelimit.layers import AbstractLayer, Params
+from widelimit.layers.evaluation import evaluating
 
 Apply = Callable[[Params, Float[Array, "n *s"]], Float[Array, "n o"]]
 
@@ -154,7 +155,8 @@ def check_outputs(
     """Raise unless a batch fits into memory, and outputs and targets each other."""
     shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
     arrays = jax.tree.map(jnp.asarray, params)
-    traced = jax.make_jaxpr(apply)(arrays, shape)
+    with evaluating(caller):
+        traced = jax.make_jaxpr(apply)(arrays, shape)
     needed = 2.0 * sum(
         math.prod(v.aval.shape) * v.aval.dtype.itemsize
         for equation in traced.jaxpr.eqns

@@ -36,6 +36,7 @@ from widelimit.kernels.empirical_checks import (
 )
 from widelimit.kernels.jacobian_products import cost_of
 from widelimit.layers import AbstractLayer, Params
+from widelimit.layers.evaluation import evaluating
 
 CALLER = "minimal_flip"
 ROWS = 256  # inputs at a time beyond which nothing is gained
@@ -121,7 +122,8 @@ def minimal_flip(
     if isinstance(apply, AbstractLayer):
         check_params(CALLER, apply, params, rows.shape[1:])
     row = jax.ShapeDtypeStruct((1, *rows.shape[1:]), rows.dtype)
-    check_function(apply, params, row, CALLER)
+    with evaluating(CALLER):
+        check_function(apply, params, row, CALLER)
     outputs = jax.eval_shape(apply, params, row).size
     _check_outputs(outputs, threshold)
     possible = outputs == 1 and activation_at(apply) is not None

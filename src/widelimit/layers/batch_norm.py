@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from widelimit._checks import check_positive
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.evaluation import check_not_evaluating
 from widelimit.layers.fit import check_channels, check_named
 
 STATISTICS = "statistics"
@@ -83,8 +84,10 @@ class BatchNorm(AbstractLayer):
             Both.
 
         Raises:
-            ValueError: If there is a single number per channel, which has no variance.
+            ValueError: If there is a single number per channel, which has no variance,
+                or the network is being measured or attacked.
         """
+        check_not_evaluating()
         axes = tuple(range(x.ndim - 1))
         count = math.prod(x.shape[:-1])
         if count < 2:

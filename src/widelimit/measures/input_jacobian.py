@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from widelimit._checks import check_one_array, check_rows
+from widelimit.layers.evaluation import evaluating
 
 Function = Callable[[Float[Array, "*s"]], Float[Array, "*o"]]
 
@@ -22,15 +23,16 @@ def flattened(
         x: Inputs, vectors or images, one per row.
 
     Returns:
-        Both. The function raises a `ValueError` where `f` returns several arrays, as a
-        network in training mode does.
+        Both. The function raises a `ValueError` where `f` returns several arrays, or
+        calls a network in training mode.
 
     Raises:
         ValueError: If there are no inputs, or not in a floating-point type.
     """
 
     def single(row: Float[Array, "*s"]) -> Array:
-        value = f(row)
+        with evaluating(caller):
+            value = f(row)
         check_one_array(caller, value)
         return value
 

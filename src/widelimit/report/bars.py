@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from widelimit.report.labels import number_format
 from widelimit.studies.figure import Bars
 
 _COLORS = ["#2f5d8a", "#c8553d", "#4f8a4b", "#8a5a9e", "#b8860b", "#5b6770"]
@@ -29,7 +30,8 @@ def bars_chart(panel: Bars) -> Any:
         y_title += " (logarithmic)"
     if panel.y_domain:
         y_scale = alt.Scale(domain=list(panel.y_domain), clamp=True, nice=False)
-    axis = alt.Axis(tickCount=5, format="~g")
+    written = "~g" if panel.y_domain else number_format(panel.rows(), log=panel.log)
+    axis = alt.Axis(tickCount=5, format=written)
     y = alt.Y("y:Q", title=y_title, scale=y_scale, axis=axis, stack=None)
     foot = {"y2": "foot:Q"} if panel.log else {}  # there is no zero to stand on
     inside = alt.XOffset("series:N", sort=series)

@@ -8,6 +8,7 @@ import altair as alt
 from widelimit.report.bars import bars_chart, bars_rows
 from widelimit.report.heat import heat_chart, heat_rows
 from widelimit.report.histogram import histogram_chart
+from widelimit.report.labels import number_format
 from widelimit.report.pictures import pictures_chart, pictures_rows
 from widelimit.studies.figure import (
     AnyPanel,
@@ -68,7 +69,7 @@ def panel_spec(panel: AnyPanel, *, name: str) -> dict[str, Any]:
     )
     if panel.y_domain:
         y_scale = alt.Scale(domain=list(panel.y_domain), clamp=True, nice=False)
-    y_axis = alt.Axis(tickCount=5, format=".1~e" if _wide(rows, panel.y_log) else "~g")
+    y_axis = alt.Axis(tickCount=5, format=number_format(rows, log=panel.y_log))
     color = alt.Color(
         "series:N",
         title=panel.legend or None,
@@ -208,11 +209,3 @@ def _ticks(rows: Sequence[dict[str, Any]], *, log: bool) -> list[float]:
     if len(values) <= 7:
         return values
     return values[::2] if log else []
-
-
-def _wide(rows: Sequence[dict[str, Any]], log: bool) -> bool:
-    """Whether the axis needs powers of ten; a linear one has its zero beside them."""
-    sizes = [abs(row["y"]) for row in rows]
-    if not sizes or max(sizes) > 1e4:
-        return True
-    return (min(sizes) if log else max(sizes)) < 1e-3

@@ -14,8 +14,14 @@ from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
 from widelimit.studies.figure import Curve, Figure, Panel
 from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
+from widelimit.studies.trial import check_test_rows
 from widelimit.studies.verdicts import Claim, claim_of_every, interval, mean_of
-from widelimit.studies.wang2022_problem import LazySettings, Scale, check_lazy
+from widelimit.studies.wang2022_problem import (
+    LazySettings,
+    Scale,
+    check_lazy,
+    data_of,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,7 +37,7 @@ class AttackConvergenceSettings(LazySettings):
         scales: `unit` (rows of norm 1) or `raw` (pixels in [0, 1]).
         c_0: $C_0$, the radius of the lazy ball times $\sqrt m$.
         learning_rate: Step of SGD.
-        attack_rows: Test rows that are attacked.
+        attack_rows: Test rows that are attacked; there must be as many.
         attack_steps: Numbers of steps of PGD, rising.
         restarts: Its starts, the first at the input.
         max_distance: Largest perturbation, in the units of the rows.
@@ -80,6 +86,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "seeds": 5,
     },
 }
+
+
+def _check(settings: Any) -> None:
+    """Raise where no trial could succeed, as without data or with too few rows."""
+    check_lazy(settings)
+    side, scale = settings.sides[0], settings.scales[0]
+    data = data_of(settings.model_dump() | {"scale": scale, "side": side})
+    check_test_rows(settings, "attack_rows", settings.data, len(data.x_test))
 
 
 def _claims(results: "xr.Dataset") -> list[Claim]:
@@ -271,6 +285,6 @@ ATTACK_CONVERGENCE = Study(
     claims=_claims,
     figures=_figures,
     demo=False,
-    check=check_lazy,
+    check=_check,
 )
 """Smallest perturbations by one step and by many."""

@@ -1,6 +1,7 @@
 """What a study is: a grid, a trial, claims and figures."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -64,8 +65,9 @@ class Study:
 
         Args:
             preset: Name of the preset.
-            changes: Values by field; text is read as the field's type, and
-                comma-separated text as a tuple.
+            changes: Values by field; text is read as the field's type,
+                comma-separated text as a tuple, and `1/4` as a quarter where any
+                number may stand.
 
         Returns:
             The validated settings.
@@ -82,10 +84,8 @@ class Study:
                     f"`{self.name}` needs the name of a setting. Got {name!r}. Its "
                     f"settings: {', '.join(fields)}."
                 )
-            if isinstance(value, str) and value.lower() in {"none", "null"}:
-                value = None
-            elif isinstance(value, str) and _holds_tuple(fields[name].annotation):
-                value = tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str):
+                value = _read(value, fields[name].annotation)
             values[name] = value
         try:
             found = self.settings.model_validate(values)
@@ -128,6 +128,31 @@ class Study:
             yield {**values, **dict(zip(self.axes, point, strict=True)), "seeds": seeds}
 
 
-def _holds_tuple(annotation: Any) -> bool:
-    choices = (annotation, *get_args(annotation))  # such as tuple[int, ...] | None
-    return any(get_origin(choice) is tuple for choice in choices)
+def _read(text: str, annotation: Any) -> Any:
+    """A value as it is written on the command line, as far as pydantic cannot."""
+    if text.lower() in {"none", "null"}:
+        return None
+    parts = [text]
+    if _holds(annotation, tuple):
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+    read = parts
+    if _holds(annotation, float):
+        read = [_number(part) for part in parts]
+    return tuple(read) if _holds(annotation, tuple) else read[0]
+
+
+def _number(text: str) -> str | float:
+    """A fraction of whole numbers as a number; what is none stays as it is."""
+    found = re.fullmatch(r"(\d+) */ *(\d+)", text.strip())
+    if not found or not int(found[2]):
+        return text
+    return int(found[1]) / int(found[2])
+
+
+def _holds(annotation: Any, kind: type) -> bool:
+    """Whether it is such a type or made of it, such as `tuple[float, ...] | None`."""
+    return (
+        annotation is kind
+        or get_origin(annotation) is kind
+        or any(_holds(part, kind) for part in get_args(annotation))
+    )

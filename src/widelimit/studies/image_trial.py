@@ -16,7 +16,13 @@ from widelimit.studies.image_bytes import training_pixels
 from widelimit.studies.image_settings import image_network
 from widelimit.studies.memory import check_trial_memory
 from widelimit.studies.pictures import damaging_directions
-from widelimit.studies.trial import TILE_BYTES, TrainingProbe, paper_rate, results_of
+from widelimit.studies.trial import (
+    TILE_BYTES,
+    TrainingProbe,
+    check_test_rows,
+    paper_rate,
+    results_of,
+)
 from widelimit.training import Checkpoint, CropFlip, momentum_sgd, train
 
 if TYPE_CHECKING:
@@ -200,8 +206,12 @@ def plan_of(network: Any, inputs: Any) -> StabilityPlan:
     """
     function = network.without_init(inputs.shape[1:])
     params = network.init(jax.random.key(0), inputs.shape[1:])
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     return stability_plan(
-        lambda row: function(params, row[None])[0], inputs, memory=float(TILE_BYTES)
+        lambda row: function(params, row[None])[0],
+        inputs,
+        # A linearisation keeps the weights, those of convolutions in two orders.
+        memory=float(TILE_BYTES + 2 * weights),
     )
 
 
@@ -233,6 +243,7 @@ def check_images(settings: Any) -> None:
                 "A study needs images of at least 8 pixels a side to crop them. Got "
                 f"{data.x_train.shape[1]} of {name!r}. Set `augment=false`."
             )
+        check_test_rows(settings, "stability_rows", name, len(data.x_test))
         rows = jnp.asarray(data.x_test[: settings.stability_rows], dtype=float)
         for config in _largest(values):
             network = network_of(config, data.t_train.shape[1])

@@ -73,7 +73,8 @@ class RunSettings(Settings):
             per epoch on a smaller data set: 0.001 * 937 / steps.
         train_rows: Training rows, drawn at random; all if `None`.
         test_rows: Test rows for the accuracy; all if `None`.
-        stability_rows: How many of them the stability is averaged over.
+        stability_rows: How many of them the stability is averaged over; there must be
+            as many.
         loss: The loss.
         probe_epochs: Epochs after which everything is measured, from 0, which is
             initialisation, to the last; by default 11 of 50, and in a shorter training

@@ -342,6 +342,7 @@ def check_rows_and_memory(settings: Any, width: int, depth: int) -> None:
                 f"`batch_size={settings.batch_size}` and {len(data.x_train)} rows of "
                 f"{settings.data!r}. Set a smaller `batch_size`."
             )
+        check_test_rows(settings, "stability_rows", settings.data, len(data.x_test))
         network = zhu2022_network(
             depth=depth, width=width, outputs=data.t_train.shape[1]
         )
@@ -357,6 +358,26 @@ def check_rows_and_memory(settings: Any, width: int, depth: int) -> None:
             held=data.x_test.size,
             smaller="Set fewer `seeds` or smaller `widths`, or run these points on a "
             "larger device.",
+        )
+
+
+def check_test_rows(settings: Any, name: str, data: str, rows: int) -> None:
+    """Raise if more test rows are to be measured than there are.
+
+    Args:
+        settings: Settings of a study.
+        name: Setting that says how many.
+        data: Name of the data set.
+        rows: Test rows in use.
+
+    Raises:
+        ValueError: If so.
+    """
+    wanted = getattr(settings, name)
+    if wanted > rows:
+        raise ValueError(
+            f"A study needs `{name}` of at most the test rows. Got `{name}={wanted}` "
+            f"and {rows} test rows of {data!r}. Set a smaller `{name}`."
         )
 
 

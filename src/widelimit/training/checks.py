@@ -21,6 +21,7 @@ from widelimit.attacks.arguments import check_attack, labels_or_numbers
 from widelimit.kernels.empirical_checks import check_params
 from widelimit.layers import AbstractLayer
 from widelimit.losses import LossName
+from widelimit.training.host_rows import jax_dtype
 from widelimit.training.jacobian_penalty import check_penalty
 from widelimit.training.pixel_scaling import PixelScaling
 
@@ -80,15 +81,15 @@ def check_data(
         check_rows(caller, "x", x)
     if scaling is not None:
         scaling.check(caller, x)
-    elif not jnp.issubdtype(x.dtype, jnp.floating):
+    elif not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize > 8:
         raise ValueError(
-            f"`{caller}` needs `x` in a floating-point type, in which losses are kept. "
+            f"`{caller}` needs `x` in a floating-point type of 64 bits at most. "
             f"Got `x.dtype={x.dtype}`. Convert it with `x.astype(float)`, or give the "
             "`scaling` of images that are kept as bytes."
         )
     check_count(caller, "batch_size", batch_size, 1)
     if scaling is None:
-        check_finite(caller, "x", x)
+        check_finite(caller, "x", x, jax_dtype(x))
         if x.ndim == 4:
             _refuse_bytes(caller, x)
     check_finite(caller, "targets", targets)
@@ -103,10 +104,22 @@ def check_data(
             f"`{caller}` needs a loss with a lower end. Got `loss='margin'`, which "
             "falls for ever as outputs grow. Take `logistic` or `cross-entropy`."
         )
-    if loss == "logistic" and not np.isin(np.asarray(targets), (-1, 1)).all():
+    if loss == "logistic":
+        _check_signs(caller, np.asarray(targets))
+
+
+def _check_signs(caller: str, targets: np.ndarray) -> None:
+    if not np.isin(targets, (-1, 1)).all():
         raise ValueError(
             f"`{caller}` needs targets +1 and -1 for the loss `logistic`. Got others. "
             "Take `2 * labels - 1` of labels 0 and 1."
+        )
+    # A row alone is of one class, and so may be a column among others.
+    if len(targets) > 1 and targets.size and (targets == targets.flat[0]).all():
+        raise ValueError(
+            f"`{caller}` needs targets of two classes, +1 and -1, for the loss "
+            f"`logistic`. Got {len(targets)} rows that are all {targets.flat[0]:+g}, "
+            "which it fits by outputs that grow for ever. See how they were made."
         )
 
 
@@ -117,7 +130,8 @@ def _refuse_bytes(caller: str, x: Any) -> None:
         raise ValueError(
             f"`{caller}` needs images that have been scaled, such as to mean 0 and "
             f"variance 1. Got pixels from {least:g} to {most:g}, as files have them. "
-            "Divide them by 255, take `prepare_images`, or give bytes and a `scaling`."
+            "Divide them by white (255 for bytes), take `prepare_images`, or give "
+            "bytes and a `scaling`."
         )
 
 
@@ -229,8 +243,10 @@ def check_precision(
             f"`{caller}` needs full precision with a `{name}`, which differentiates by "
             "the inputs. Got `precision='mixed'`. Take `precision='full'`."
         )
-    types = {str(leaf.dtype) for leaf in (*jax.tree.leaves(params), x)}
-    if types - {"float32", "uint8"}:
+    types = {leaf.dtype.name for leaf in jax.tree.leaves(params)}
+    if x.dtype.itemsize > 2:  # bytes and 16 bits become what the parameters are
+        types.add(x.dtype.name)
+    if types != {"float32"}:
         raise ValueError(
             f"`{caller}` needs float32 with `precision='mixed'`, which keeps parameters"
             f" and losses so. Got {', '.join(sorted(types))}. Convert parameters, `x` "

@@ -142,11 +142,12 @@ class HostRows(eqx.Module):
 
 
 @contextlib.contextmanager
-def on_host(array: np.ndarray) -> Iterator[HostRows]:
+def on_host(array: np.ndarray, dtype: Any = None) -> Iterator[HostRows]:
     """Registers an array, as long as a program may fetch its rows.
 
     Args:
         array: The array, of which nothing is copied here.
+        dtype: Type of the rows; that which JAX gives the array unless said.
 
     Yields:
         What the program can carry.
@@ -155,9 +156,25 @@ def on_host(array: np.ndarray) -> Iterator[HostRows]:
     _sources[number] = _Source(array)
     try:
         # An array: a Python int would be part of the program and recompile it.
-        yield HostRows(jnp.int32(number), array.shape, jax_dtype(array))
+        own = jax_dtype(array) if dtype is None else np.dtype(dtype)
+        yield HostRows(jnp.int32(number), array.shape, own)
     finally:
         _sources.pop(number, None)
+
+
+def on_device(array: Any, dtype: Any) -> Array:
+    """An array on the device in one of JAX's types, whatever its own and byte order.
+
+    Args:
+        array: Of NumPy or JAX.
+        dtype: The type.
+
+    Returns:
+        It.
+    """
+    if isinstance(array, jax.Array):
+        return array.astype(dtype)
+    return jnp.asarray(np.asanyarray(array).astype(dtype, copy=False))
 
 
 def jax_dtype(array: Any) -> np.dtype:
@@ -169,7 +186,8 @@ def jax_dtype(array: Any) -> np.dtype:
     Returns:
         The type.
     """
-    return np.dtype(jax.dtypes.canonicalize_dtype(array.dtype)).newbyteorder("=")
+    own = np.dtype(array.dtype).newbyteorder("=")  # JAX knows no other order
+    return np.dtype(jax.dtypes.canonicalize_dtype(own))
 
 
 def _read(

@@ -1,6 +1,7 @@
 """The compiled program of `train`: all seeds, epochs and probes, in segments."""
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from widelimit.training.epoch import Inputs, Seed, train_epoch
 from widelimit.training.host_rows import HostRows
 from widelimit.training.plan import Plan
 from widelimit.training.progress import notify
+
+PART_SECONDS = 1.0
+"""Of a part of a training, after which Python is back."""
 
 
 class State(NamedTuple):
@@ -75,6 +79,36 @@ def run_seeds(
         jax.block_until_ready(state)
         inputs.x.check("train")
     return state
+
+
+def run_in_parts(state: State, initial: Params, inputs: Inputs, plan: Plan) -> State:
+    """Trains to the end in parts of about a second, or an epoch where that is longer.
+
+    Python obeys Ctrl-C between two calls of a compiled program, not inside one.
+
+    Args:
+        state: The state before the first epoch.
+        initial: Initial parameters, with a leading axis of seeds.
+        inputs: What the seeds share.
+        plan: What is compiled in.
+
+    Returns:
+        The state at the end.
+
+    Raises:
+        ValueError: If rows on the host could not be read.
+    """
+    done, count = 0, 1
+    while True:
+        end = min(done + count, plan.epochs)
+        started = time.monotonic()
+        state = run_seeds(state, initial, done, end, inputs, plan)
+        jax.block_until_ready(state)
+        took = max(time.monotonic() - started, 1e-9)
+        if end == plan.epochs:
+            return state
+        fits = int((end - done) * PART_SECONDS / took)
+        done, count = end, max(1, min(fits, 4 * count))
 
 
 def on_devices(state: State) -> State:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, Shaped, UInt8
 
 from widelimit._checks import (
     check_count,
+    check_finite,
     check_fits_type,
     check_kind,
     check_positive,
@@ -34,12 +35,12 @@ from widelimit.training.checks import (
     check_stream,
 )
 from widelimit.training.epoch import Inputs
-from widelimit.training.host_rows import jax_dtype, on_host
+from widelimit.training.host_rows import jax_dtype, on_device, on_host
 from widelimit.training.jacobian_penalty import JacobianPenalty
 from widelimit.training.memory import check_training_memory
 from widelimit.training.pixel_scaling import PixelScaling
 from widelimit.training.plan import Plan
-from widelimit.training.program import run_seeds, start_seeds
+from widelimit.training.program import run_in_parts, start_seeds
 from widelimit.training.progress import listening
 
 Precision = Literal["full", "mixed"]
@@ -132,8 +133,11 @@ def train(
         params: Initial parameters, every array with a leading axis of seeds.
         x: Inputs, one per row; with `scaling`, images as bytes, without it not in
             bytes' range. All of them are put on the device, or on each that is used,
-            unless with `stream`.
-        targets: Targets, one row per input.
+            unless with `stream`. Numbers narrower than the parameters, such as float16,
+            are converted to their type; those that are infinite in JAX's type for them
+            are refused.
+        targets: Targets, one row per input, converted to the type of the losses: that
+            of the inputs, or of bytes' parameters.
         loss: Name of the loss, whose mean over the batch is minimised.
         optimizer: An Optax transformation.
         epochs: Passes through the data.
@@ -215,11 +219,13 @@ def train(
         check_fits_type(caller, "lazy_radius", lazy_radius, kind)
     check_adversary(caller, adversary, patience, jacobian_penalty, x, targets)
     check_scaling(caller, scaling, adversary)
-    targets = jnp.asarray(targets)
+    dtype = jax_dtype(jax.tree.leaves(params)[0])
     if scaling is None:
-        dtype = jax_dtype(x)
-    else:
-        dtype = jax.tree.leaves(params)[0].dtype
+        with jax.numpy_dtype_promotion("standard"):
+            dtype = jnp.promote_types(dtype, jax_dtype(x))
+    check_finite(caller, "targets", targets, dtype)
+    targets = on_device(targets, dtype)
+    own_dtype = dtype if scaling is None else jax_dtype(x)
     plan = Plan(
         apply=apply,
         row_loss=row_loss,
@@ -235,12 +241,12 @@ def train(
         mixed=precision == "mixed",
         dtype=dtype,
     )
-    like = jax.ShapeDtypeStruct(x.shape, jax_dtype(x))
+    like = jax.ShapeDtypeStruct(x.shape, own_dtype)
     check_training_memory(caller, plan, params, like, targets, adversary, stream=stream)
     if stream:
-        kept = on_host(np.asanyarray(x))
+        kept = on_host(np.asanyarray(x), own_dtype)
     else:
-        kept = contextlib.nullcontext(jnp.asarray(x))
+        kept = contextlib.nullcontext(on_device(x, own_dtype))
     with kept as own, listening(report) as listener:
         inputs = Inputs(
             x=own,
@@ -251,10 +257,13 @@ def train(
             probe=probe,
             listener=listener,
         )
-        state = start_seeds(params, keys, inputs, plan)
         if checkpoint is None:
-            ran = run_seeds(state, params, 0, epochs, inputs, plan)
+            # The first state has no name here, or it would be kept to the end.
+            ran = run_in_parts(
+                start_seeds(params, keys, inputs, plan), params, inputs, plan
+            )
         else:
+            state = start_seeds(params, keys, inputs, plan)
             ran = run_with_checkpoint(checkpoint, state, params, inputs, plan)
         jax.block_until_ready(ran)
     values, squares, robust = jnp.moveaxis(ran.history[:, :epochs], -1, 0)
