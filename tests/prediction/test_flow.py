@@ -183,6 +183,17 @@ def test_singular_systems_have_finite_times_only():
     assert np.isfinite(small.at(NEW).values).all()
 
 
+@pytest.mark.parametrize("regularization", [1e-15, 1e-20, 1e-300])
+def test_too_small_a_regularization_is_said_to_be(regularization):
+    flow = robust_flow(NET, X, Y, regularization=regularization)
+    with pytest.raises(ValueError, match=f"`reg.*={regularization:.3g}` is too") as why:
+        flow.at(NEW)
+    assert "parallel" not in str(why.value)
+    least = float(str(why.value).split("Give at least ")[1].split(",")[0])
+    assert 1e-15 < least < 1e-9
+    assert robust_flow(NET, X, Y, regularization=least).resolved
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -252,11 +252,23 @@ class AbstractTraining(eqx.Module):
                 f"`{caller}` needs a positive smallest eigenvalue (Assumption 8) for "
                 f"`time=inf`. Got {self.eigenvalues[-1]:.3g} beside "
                 f"{self.eigenvalues[0]:.3g}, which is zero up to rounding. "
-                f"{nearest_to_parallel(self.x)} Remove such rows, take a deeper "
-                "network, give a `ridge`, or ask for a finite time."
+                f"{self._why_singular()}, give a `ridge`, or ask for a finite time."
             )
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self._decay(times[:, None])
+
+    def _why_singular(self) -> str:
+        """What makes the smallest eigenvalue vanish, and the beginning of the cure."""
+        if 0 < self.regularization < 1:
+            values = eigen(jacobian_kernel(self.network, self.x).dense())[0]
+            # The smallest eigenvalue falls by no more than the factor lambda.
+            if values[-1] > rounding(values):
+                return (
+                    f"`regularization={self.regularization:.3g}` is too small for "
+                    f"float64: with 1 there are {values[-1]:.3g} and {values[0]:.3g}. "
+                    f"Give at least {2 * rounding(values) / values[-1]:.1g}, or 0"
+                )
+        return f"{nearest_to_parallel(self.x)} Remove such rows, take a deeper network"
 
     def _still(self, z: np.ndarray) -> tuple[int, ...]:
         return (*z.shape[:-2], self.x.shape[1], z.shape[-1])
