@@ -76,9 +76,35 @@ def test_it_is_computed_in_the_type_of_the_parameters():
 def test_wrong_sizes_are_refused():
     kernel = empirical_jacobian_operator(NETWORK, PARAMS, X[:2], X[2:5])
     with unchecked():
-        with pytest.raises(ValueError, match="needs 18 numbers .* Got 12"):
+        with pytest.raises(ValueError, match=r"needs .* of 18 rows. Got .*\(12,\)"):
             kernel @ np.ones(12)
         with pytest.raises(ValueError, match="Got `x2`. Leave it out"):
             kernel.diagonal()
         with pytest.raises(ValueError, match="regularization=1.5"):
             kernel.scaled(1.5)
+
+
+def test_operands_may_be_lists_and_no_columns():
+    kernel = empirical_jacobian_operator(NETWORK, PARAMS, X[:2])
+    with unchecked():
+        np.testing.assert_array_equal(kernel @ ([1] * 12), kernel @ np.ones(12))
+        assert kernel.matmat(np.ones((12, 0))).shape == (12, 0)
+        assert np.isnan(kernel @ ([np.nan] + 11 * [0.0])).all()
+
+
+@pytest.mark.parametrize("name", ["@", "matvec", "rmatvec", "matmat", "rmatmat"])
+@pytest.mark.parametrize(
+    ("operand", "message"),
+    [
+        (np.ones(12) * 1j, "u.dtype=complex128.*both parts"),
+        (np.array([1.0, None] * 6), "u.dtype=object"),
+        ([[1.0], [1.0, 2.0]], "rows that differ in length"),
+        (1.0, r"12 rows. Got `u.shape=\(\)`"),
+        (np.ones((12, 2, 2)), r"u.shape=\(12, 2, 2\)"),
+    ],
+)
+def test_operands_that_do_not_fit_are_refused(name, operand, message):
+    kernel = empirical_jacobian_operator(NETWORK, PARAMS, X[:2])
+    function = kernel.__matmul__ if name == "@" else getattr(kernel, name)
+    with unchecked(), pytest.raises(ValueError, match=f"`{name}` needs.*{message}"):
+        function(operand)

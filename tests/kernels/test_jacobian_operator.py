@@ -252,7 +252,7 @@ def test_what_does_not_fit(function, network, inputs, options, message):
 
 
 def test_operators_say_what_they_take(kernel):
-    with pytest.raises(ValueError, match="`matvec` needs 16 numbers.*Got 15"):
+    with pytest.raises(ValueError, match=r"`matvec` needs .* 16 .*\(15,\)"):
         kernel.matvec(np.ones(15))
     with unchecked(), pytest.raises(ValueError, match="`rows` to be one of"):
         kernel.part("values")
@@ -263,6 +263,94 @@ def test_operators_say_what_they_take(kernel):
     rows = np.broadcast_to(np.float64(0), (10**6, 3))
     with pytest.raises(ValueError, match="Use the operator's products"):
         JacobianKernel(scalars=scalars, x1=rows, x2=rows).dense()
+
+
+@pytest.fixture(scope="module")
+def small():
+    rows = np.array([[1.0, 0.2], [0.3, 1.0], [-0.4, 0.5]])
+    return jacobian_kernel(net(Erf()), rows, rows[:2])
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_operands_may_be_lists_and_whole_numbers(small, there):
+    kernel, matrix = small.to_jax() if there else small, small.dense()
+    whole = np.arange(12).reshape(6, 2)
+    with unchecked():
+        same(kernel @ whole.tolist(), matrix @ whole)
+        same(kernel.matmat(whole), matrix @ whole)
+        same(kernel @ jnp.asarray(whole[:, 0]), matrix @ whole[:, 0])
+        same(kernel.rmatvec([1] * 9), matrix.T @ np.ones(9))
+        same(kernel @ (whole > 4), matrix @ (whole > 4).astype(float))
+        same(kernel.rmatmat(np.ones((9, 0))), np.ones((6, 0)))
+        assert np.isnan(kernel @ [np.nan, 0, 0, 0, 0, 0]).all()
+
+
+BAD_OPERANDS = [
+    ([[1.0], [1.0, 2.0]], "rows that differ in length"),
+    ("abc", "real numbers"),
+    (None, "real numbers"),
+    (np.array([1.0, None] * 3), "u.dtype=object"),
+    (np.ones(6) * 1j, "u.dtype=complex128.*both parts"),
+    (jnp.ones(6, complex), "u.dtype=complex128"),
+    (1.0, r"6 rows. Got `u.shape=\(\)`"),
+    (np.ones((6, 2, 2)), r"u.shape=\(6, 2, 2\)"),
+    (np.ones((5, 2)), r"u.shape=\(5, 2\)"),
+]
+
+
+@pytest.mark.parametrize(("operand", "message"), BAD_OPERANDS)
+@pytest.mark.parametrize("name", ["@", "matvec", "rmatvec", "matmat", "rmatmat"])
+def test_operands_that_do_not_fit_are_refused(small, name, operand, message):
+    small = small.T if name[0] == "r" else small
+    function = small.__matmul__ if name == "@" else getattr(small, name)
+    with unchecked(), pytest.raises(ValueError, match=f"`{name}` needs.*{message}"):
+        function(operand)
+
+
+@pytest.mark.parametrize("name", ["@", "matmat"])
+def test_matrices_are_no_vectors(small, name):
+    function = small.__matmul__ if name == "@" else small.matmat
+    wrong = {"@": np.ones((2, 3)), "matmat": np.ones(6)}[name]
+    with unchecked(), pytest.raises(ValueError, match=r"matrix of 6 rows. Got"):
+        function(wrong)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        ([3], [0], "`rows` among 3 inputs.* Got 3"),
+        ([0, -4], [0, 0], "`rows` among 3 inputs.* Got -4"),
+        ([0], jnp.array([2]), "`columns` among 2 inputs.* Got 2"),
+        ([0, 1], [0], "as many `rows` as `columns`.* Got 2 and 1"),
+        (0, 0, "vector of whole numbers as `rows`"),
+        ([0.0], [0], "vector of whole numbers as `rows`"),
+        ([True], [0], "vector of whole numbers as `rows`"),
+        ([0], None, "vector of whole numbers as `columns`"),
+    ],
+)
+def test_blocks_that_are_not_there_are_refused(small, rows, columns, message):
+    with pytest.raises(ValueError, match=message):
+        small.blocks(rows, columns)
+
+
+def test_blocks_count_from_the_end_and_may_be_none(small):
+    same(small.blocks([-1], jnp.array([-2])), small.blocks([2], [0]))
+    same(small.blocks([], []), np.ones((0, 3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (slice("a"), "slice indices"),
+        ([[0], [1, 2]], "differ in length"),
+        ([], "one input or more"),
+        ([3], "numbers of 3 inputs"),
+        ([0.0], "numbers of 3 inputs"),
+    ],
+)
+def test_inputs_that_are_not_there_are_refused(small, index, message):
+    with pytest.raises(ValueError, match=f"`select` needs.*{message}"):
+        small.select(index)
 
 
 def images(depth=1, phi=None):

@@ -1,5 +1,7 @@
 """Training in the limit, against small steps on the dense matrix."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -181,6 +183,17 @@ def test_singular_systems_have_finite_times_only():
     assert np.isfinite(small.at(NEW).values).all()
 
 
+@pytest.mark.parametrize("regularization", [1e-15, 1e-20, 1e-300])
+def test_too_small_a_regularization_is_said_to_be(regularization):
+    flow = robust_flow(NET, X, Y, regularization=regularization)
+    with pytest.raises(ValueError, match=f"`reg.*={regularization:.3g}` is too") as why:
+        flow.at(NEW)
+    assert "parallel" not in str(why.value)
+    least = float(str(why.value).split("Give at least ")[1].split(",")[0])
+    assert 1e-15 < least < 1e-9
+    assert robust_flow(NET, X, Y, regularization=least).resolved
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -194,10 +207,6 @@ def test_singular_systems_have_finite_times_only():
             {"network": kim2023_network(depth=1, width=2, activation=ReLU())},
             "needs smooth activations",
         ),
-        (
-            {"initial": Prediction(Y.T, Y)},
-            r"values of shape \(5, 2\) and gradients",
-        ),
     ],
     ids=lambda value: str(value)[:12],
 )
@@ -205,6 +214,39 @@ def test_it_refuses(change, message):
     arguments = {"network": NET, "x": X, "y": Y} | change
     with unchecked(), pytest.raises(ValueError, match=message):
         robust_flow(**arguments)
+
+
+G = np.zeros((N, 2, D))
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (Y, "a `Prediction` as `initial`"),
+        (lambda x: x, "a `Prediction` as `initial`"),
+        ((Y.T, G), r"`initial.values` of shape \(5, 2\). Got .*\(2, 5\)"),
+        ((Y, Y), r"`initial.gradients` of shape \(5, 2, 2\). Got .*\(5, 2\)"),
+        ((Y, None), "numbers as `initial.gradients`. Got None"),
+        ((Y + 0j, G), "`initial.values`. Got an array of `dtype=complex128`"),
+        (([[0.0], [1.0, 2.0]], G), "`initial.values`. Got rows that differ"),
+        ((Y, G * np.nan), "finite numbers in `initial.gradients`"),
+    ],
+)
+def test_starts_that_do_not_fit_are_refused(started, start, message):
+    with unchecked():
+        initial: Any = Prediction(*start) if isinstance(start, tuple) else start
+        with pytest.raises(ValueError, match=f"`robust_flow` needs.*{message}"):
+            robust_flow(NET, X, Y, regularization=LAM, initial=initial)
+        with pytest.raises(ValueError, match=f"`at` needs.*{message}"):
+            started.at(NEW, [0.0, 1.0], initial=initial)
+
+
+def test_a_start_may_be_given_as_lists(started):
+    lists: Any = START[1].values.tolist(), START[1].gradients.tolist()
+    with unchecked():
+        found = started.at(NEW, 1.0, initial=Prediction(*lists))
+    expected = started.at(NEW, 1.0, initial=START[1])
+    np.testing.assert_array_equal(found.gradients, expected.gradients)
 
 
 def test_times_and_rates_out_of_range_are_refused(flow, started):

@@ -320,3 +320,16 @@ def test_targets_of_any_size_are_solved(solver, unit):
 def test_nested_lists_are_matrices():
     found = solve_kernel([[2.0, 1.0], [1.0, 2.0]], np.array([3.0, 3.0]))
     np.testing.assert_allclose(found.solution, [1.0, 1.0])
+
+
+def test_tiny_regularizations_are_solved_or_named(x):
+    kernel = jacobian_kernel(net(Erf(), 1), x[:3])
+    target = np.zeros(3 * (D + 1))
+    target[:: D + 1] = 1.0
+    tiny = kernel.scaled(1e-300)
+    assert tiny.diagonal().min() > 0
+    found = solve_kernel(tiny, target).solution[:: D + 1]
+    values = solve_kernel(kernel.scaled(1e-12), target).solution[:: D + 1]
+    np.testing.assert_allclose(found, values, rtol=1e-7)
+    with pytest.raises(ValueError, match="`regularization` of 4.94e-324 is too small"):
+        solve_kernel(kernel.scaled(5e-324), target)

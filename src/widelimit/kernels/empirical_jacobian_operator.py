@@ -31,6 +31,8 @@ from widelimit.kernels.jacobian.checks import (
     check_regularization,
     check_second_derivatives,
 )
+from widelimit.kernels.jacobian.operands import operand
+from widelimit.kernels.jacobian.pairs import Numbers
 from widelimit.kernels.jacobian_products import cost_of
 from widelimit.layers import AbstractLayer, Params
 
@@ -52,7 +54,9 @@ class EmpiricalJacobianOperator:
     within each row, and one pass of either kind serves all.
 
     It has the `shape`, `dtype`, `matvec` and `rmatvec` that SciPy's solvers take, `@`,
-    and what `solve_kernel` asks for.
+    and what `solve_kernel` asks for. Operands may be lists or arrays of JAX that are
+    not traced; as in NumPy's products, NaN and infinite numbers are not looked for but
+    go on into the result.
 
     Attributes:
         network: The network.
@@ -140,23 +144,13 @@ class EmpiricalJacobianOperator:
             One number for every row.
 
         Raises:
-            ValueError: If the sizes differ.
+            ValueError: If these are not so many real numbers.
         """
-        u = np.asarray(u).reshape(-1)
-        if len(u) != self.shape[1]:
-            raise ValueError(
-                f"`matvec` needs {self.shape[1]} numbers in a vector or column. Got "
-                f"{len(u)}. Order them by inputs: a value, then its derivatives."
-            )
-        columns = self._by_entry(u, self.x2, self.column_regularization)
-        with jax.enable_x64(self.dtype == np.float64):
-            found = sum(self._product(columns, unit) for unit in self._units())
-        assert isinstance(found, np.ndarray)
-        return self._by_entry(found, self.x1, self.row_regularization).reshape(-1)
+        return self._times(operand("matvec", "vector", u, self.shape[1], self.dtype))
 
     def rmatvec(self, u: Float[np.ndarray, "*s"]) -> Vector:
         """The product of the transpose with a vector."""
-        return self.T.matvec(u)
+        return self.T._times(operand("rmatvec", "vector", u, self.shape[0], self.dtype))
 
     def matmat(self, u: Float[np.ndarray, "c k"]) -> Float[np.ndarray, "r k"]:
         """The product with a matrix, column by column.
@@ -166,15 +160,20 @@ class EmpiricalJacobianOperator:
 
         Returns:
             One row for every row.
+
+        Raises:
+            ValueError: If it is not a matrix of real numbers with so many rows.
         """
-        return np.stack([self.matvec(column) for column in np.asarray(u).T], axis=1)
+        return self._times(operand("matmat", "matrix", u, self.shape[1], self.dtype))
 
     def rmatmat(self, u: Float[np.ndarray, "r k"]) -> Float[np.ndarray, "c k"]:
         """The product of the transpose with a matrix, likewise."""
-        return self.T.matmat(u)
+        return self.T._times(operand("rmatmat", "matrix", u, self.shape[0], self.dtype))
 
     def __matmul__(self, u: np.ndarray) -> np.ndarray:
-        return self.matvec(u) if u.ndim == 1 else self.matmat(u)
+        return self._times(
+            operand("@", "vector or matrix", u, self.shape[1], self.dtype)
+        )
 
     def diagonal(self) -> Vector:
         """The entries on the diagonal, from the blocks of single inputs.
@@ -234,6 +233,19 @@ class EmpiricalJacobianOperator:
         names = ("matvec", "rmatvec", "matmat", "rmatmat")
         functions = {name: getattr(self, name) for name in names}
         return make(shape=self.shape, dtype=self.dtype, **functions)
+
+    def _times(self, u: Numbers) -> np.ndarray:
+        u = np.asarray(u)
+        if u.ndim == 2:
+            found = np.empty((self.shape[0], u.shape[1]), self.dtype)
+            for to, column in zip(found.T, u.T, strict=True):
+                to[:] = self._times(column)
+            return found
+        columns = self._by_entry(u, self.x2, self.column_regularization)
+        with jax.enable_x64(self.dtype == np.float64):
+            found = sum(self._product(columns, unit) for unit in self._units())
+        assert isinstance(found, np.ndarray)
+        return self._by_entry(found, self.x1, self.row_regularization).reshape(-1)
 
     @property
     def _entries(self) -> int:

@@ -36,8 +36,8 @@ from widelimit.prediction.decomposition import (
     rounding,
 )
 from widelimit.prediction.flow_checks import (
-    check_prediction,
     check_targets,
+    checked_initial,
 )
 from widelimit.prediction.predictor import (
     KernelPredictor,
@@ -157,25 +157,26 @@ class AbstractTraining(eqx.Module):
             Both for all inputs, with the times in front if there are several.
 
         Raises:
-            ValueError: If inputs or times do not fit, or the time is `inf` and an
-                eigenvalue cannot be told from zero.
+            ValueError: If inputs, times or the start do not fit, or the time is `inf`
+                and an eigenvalue cannot be told from zero.
         """
         x = new_inputs("at", x, self.x.shape[1])
+        if (initial is not None) != self.initialized:
+            raise ValueError(
+                "`at` needs `initial` at `x` if, and only if, there was one for the "
+                f"training inputs. Got `initial={initial!r}`."
+            )
+        if initial is not None:
+            outputs = () if self.single else self.coefficients.shape[1:]
+            initial = checked_initial("at", initial, (len(x), *outputs), x.shape[1])
         weights = self._weights("at", time)
         n, r, o, t = weights.shape
         both = kernel_sums(self.network, x, self.x, weights.reshape(n, r, o * t))
         both = both.reshape(*both.shape[:2], o, t)
         both = np.moveaxis(both, -1, 0) if np.ndim(time) else both[..., 0]
         found = split(both, self.single)
-        if (initial is not None) != self.initialized:
-            raise ValueError(
-                "`at` needs `initial` at `x` if, and only if, there was one for the "
-                f"training inputs. Got `initial={initial!r}`."
-            )
         if initial is None:
             return found
-        shape = found.values.shape[bool(np.ndim(time)) :]
-        check_prediction("at", initial, shape, x.shape[1])
         return Prediction(
             initial.values + found.values, initial.gradients + found.gradients
         )
@@ -251,11 +252,23 @@ class AbstractTraining(eqx.Module):
                 f"`{caller}` needs a positive smallest eigenvalue (Assumption 8) for "
                 f"`time=inf`. Got {self.eigenvalues[-1]:.3g} beside "
                 f"{self.eigenvalues[0]:.3g}, which is zero up to rounding. "
-                f"{nearest_to_parallel(self.x)} Remove such rows, take a deeper "
-                "network, give a `ridge`, or ask for a finite time."
+                f"{self._why_singular()}, give a `ridge`, or ask for a finite time."
             )
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self._decay(times[:, None])
+
+    def _why_singular(self) -> str:
+        """What makes the smallest eigenvalue vanish, and the beginning of the cure."""
+        if 0 < self.regularization < 1:
+            values = eigen(jacobian_kernel(self.network, self.x).dense())[0]
+            # The smallest eigenvalue falls by no more than the factor lambda.
+            if values[-1] > rounding(values):
+                return (
+                    f"`regularization={self.regularization:.3g}` is too small for "
+                    f"float64: with 1 there are {values[-1]:.3g} and {values[0]:.3g}. "
+                    f"Give at least {2 * rounding(values) / values[-1]:.1g}, or 0"
+                )
+        return f"{nearest_to_parallel(self.x)} Remove such rows, take a deeper network"
 
     def _still(self, z: np.ndarray) -> tuple[int, ...]:
         return (*z.shape[:-2], self.x.shape[1], z.shape[-1])
@@ -363,7 +376,8 @@ def robust_flow(
         The training, to be asked for values, gradients and losses at any time.
 
     Raises:
-        ValueError: If something does not fit: targets, $\lambda$, the network, memory.
+        ValueError: If something does not fit: targets, the start, $\lambda$,
+            the network, memory.
 
     Example:
         >>> import numpy as np
@@ -388,6 +402,8 @@ def robust_flow(
         raise ValueError(
             f"`{caller}` needs a finite `ridge >= 0`. Got `ridge={ridge}`."
         )
+    if initial is not None:
+        initial = checked_initial(caller, initial, targets.shape, rows.shape[1])
     check_room(caller, len(rows) * (rows.shape[1] + 1 if lam else 1))
     kernel = jacobian_kernel(network, rows, regularization=lam, memory=memory)
     part = "both" if lam else "value"
@@ -396,7 +412,6 @@ def robust_flow(
     z = np.zeros((len(rows), rows.shape[1] + 1, columns.shape[1]))
     z[:, 0] = -columns
     if initial is not None:
-        check_prediction(caller, initial, targets.shape, rows.shape[1])
         z[:, 0] += np.reshape(initial.values, columns.shape)
         slopes = np.reshape(initial.gradients, (*columns.shape, -1))
         z[:, 1:] = math.sqrt(lam) * np.swapaxes(slopes, 1, 2)

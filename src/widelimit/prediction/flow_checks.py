@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import ArrayLike
 
-from widelimit._checks import check_finite
+from widelimit._checks import check_finite, check_kind
 from widelimit.prediction.predictor import Prediction
 
 
@@ -36,25 +36,53 @@ def check_targets(caller: str, y: ArrayLike, rows: int) -> np.ndarray:
     return targets.astype(np.float64)
 
 
-def check_prediction(
-    caller: str, given: Prediction, shape: tuple[int, ...], features: int
-) -> None:
-    """Raise unless values and gradients are of these shapes.
+def checked_initial(
+    caller: str, initial: Prediction, shape: tuple[int, ...], features: int
+) -> Prediction:
+    """Values and gradients at the start as float64.
 
     Args:
         caller: Name of the public function, for messages.
-        given: Values and gradients.
+        initial: Values and gradients.
         shape: Shape of the values.
         features: Number of features of an input.
 
+    Returns:
+        Both.
+
     Raises:
-        ValueError: If they are not.
+        ValueError: If they are not finite real numbers of these shapes.
     """
-    found = np.shape(given.values), np.shape(given.gradients)
-    if found != (shape, (*shape, features)):
+    example = "Prediction(values, gradients)` or `function_at(function, x)"
+    check_kind(caller, "initial", initial, Prediction, example)
+    shapes = {"values": shape, "gradients": (*shape, features)}
+    return Prediction(
+        **{
+            name: _numbers(caller, f"initial.{name}", getattr(initial, name), needed)
+            for name, needed in shapes.items()
+        }
+    )
+
+
+def _numbers(
+    caller: str, name: str, given: ArrayLike, shape: tuple[int, ...]
+) -> np.ndarray:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
         raise ValueError(
-            f"`{caller}` needs initial values of shape {shape} and gradients of shape "
-            f"{(*shape, features)}. Got {found[0]} and {found[1]}."
+            f"`{caller}` needs an array as `{name}`. Got rows that differ in length."
+        ) from error
+    if array.dtype.kind not in "fiu":
+        got = "None" if given is None else f"an array of `dtype={array.dtype}`"
+        raise ValueError(
+            f"`{caller}` needs real numbers as `{name}`. Got {got}. `function_at` has "
+            "values and gradients of a JAX function."
         )
-    check_finite(caller, "initial.values", given.values)
-    check_finite(caller, "initial.gradients", given.gradients)
+    if array.shape != shape:
+        raise ValueError(
+            f"`{caller}` needs `{name}` of shape {shape}. Got `{name}.shape="
+            f"{array.shape}`. Give those at `x`, in the form of the targets."
+        )
+    check_finite(caller, name, array)
+    return array.astype(np.float64)

@@ -244,11 +244,20 @@ def _mean_diagonal(kernel, diagonal, jitter: float) -> float:
 def _check_diagonal(kernel, diagonal: np.ndarray) -> None:
     bad = np.flatnonzero(~(diagonal > 0))
     if len(bad):
+        kind = np.finfo(kernel.dtype)
         cure = "Remove the row, or give a `ridge` or `jitter`."
         if isinstance(kernel, JacobianKernel) and not kernel.row_regularization:
             cure = (
                 "With `regularization=0` gradients play no part: use "
                 "`kernel.part('value', 'value')`."
+            )
+        elif (
+            isinstance(kernel, JacobianKernel)
+            and kernel.row_regularization < kind.tiny / kind.eps
+        ):
+            cure = (
+                f"A `regularization` of {kernel.row_regularization:.3g} is too small "
+                f"for {kernel.dtype.name}: give a larger one."
             )
         raise ValueError(
             f"`{CALLER}` needs a positive diagonal. Got {diagonal[bad[0]]:.3g} in row "

@@ -13,6 +13,11 @@ from scipy.sparse.linalg import LinearOperator
 from widelimit._checks import check_memory, check_one_of
 from widelimit.kernels.jacobian.checks import check_regularization
 from widelimit.kernels.jacobian.dense import diagonal, full_matrix, pair_blocks
+from widelimit.kernels.jacobian.operands import (
+    checked_index,
+    checked_pairs,
+    operand,
+)
 from widelimit.kernels.jacobian.pairs import JacobianPairs, Numbers, Part
 from widelimit.kernels.jacobian.products import product, products
 
@@ -29,7 +34,8 @@ class JacobianKernel(JacobianPairs):
 
     It has the `shape`, `dtype`, `matvec` and `rmatvec` that SciPy's solvers take, and
     `@`. Arrays are NumPy's, and then a product runs on the host; after `to_jax` they
-    are JAX's, and it can be traced.
+    are JAX's, and it can be traced. Operands may be lists too; as in NumPy's products,
+    NaN and infinite numbers are not looked for but go on into the result.
 
     Attributes are those of `JacobianPairs`.
 
@@ -93,7 +99,7 @@ class JacobianKernel(JacobianPairs):
             ValueError: If there are no such inputs, or none.
         """
         ends = ((rows, self.x1), (columns, self.x2))
-        i, j = (_checked_index(index, len(x)) for index, x in ends)
+        i, j = (checked_index(index, len(x)) for index, x in ends)
         return self.replace(
             scalars=jax.tree.map(lambda z: z[i][:, j], self.scalars),
             x1=self.x1[i],
@@ -112,13 +118,15 @@ class JacobianKernel(JacobianPairs):
             One number for every row.
 
         Raises:
-            ValueError: If the sizes differ.
+            ValueError: If these are not so many real numbers.
         """
-        return self._times("matvec", product, u.reshape(-1), transposed=False)
+        u = operand("matvec", "vector", u, self.shape[1], self.dtype)
+        return self._run(product, u)
 
     def rmatvec(self, u: Float[Numbers, "*s"]) -> Float[Numbers, " c"]:
         """The product of the transpose with a vector, likewise."""
-        return self._times("rmatvec", product, u.reshape(-1), transposed=True)
+        u = operand("rmatvec", "vector", u, self.shape[0], self.dtype)
+        return self._run(self._other_way(product), u)
 
     def matmat(self, u: Float[Numbers, "c k"]) -> Float[Numbers, "r k"]:
         """The product with a matrix, in one compiled loop over its columns.
@@ -130,16 +138,19 @@ class JacobianKernel(JacobianPairs):
             One row for every row.
 
         Raises:
-            ValueError: If the sizes differ.
+            ValueError: If it is not a matrix of real numbers with so many rows.
         """
-        return self._times("matmat", products, u, transposed=False)
+        u = operand("matmat", "matrix", u, self.shape[1], self.dtype)
+        return self._run(products, u)
 
     def rmatmat(self, u: Float[Numbers, "r k"]) -> Float[Numbers, "c k"]:
         """The product of the transpose with a matrix, likewise."""
-        return self._times("rmatmat", products, u, transposed=True)
+        u = operand("rmatmat", "matrix", u, self.shape[0], self.dtype)
+        return self._run(self._other_way(products), u)
 
     def __matmul__(self, u: Numbers) -> Numbers:
-        return self.matvec(u) if u.ndim == 1 else self.matmat(u)
+        u = operand("@", "vector or matrix", u, self.shape[1], self.dtype)
+        return self._run(product if u.ndim == 1 else products, u)
 
     def diagonal(self) -> Float[Numbers, " r"]:
         """The entries on the diagonal, input by input, without any block.
@@ -161,17 +172,18 @@ class JacobianKernel(JacobianPairs):
         """Some blocks of one pair of inputs each.
 
         Args:
-            rows: Numbers of rows of `x1`, one for every pair.
+            rows: Numbers of rows of `x1`, one for every pair; negative ones count from
+                the end. Traced numbers must be in range.
             columns: Numbers of rows of `x2`, as many.
 
         Returns:
             The blocks.
 
         Raises:
-            ValueError: If they do not fit into the memory of this machine.
+            ValueError: If there are no such pairs, or the blocks do not fit into the
+                memory of this machine.
         """
-        if not isinstance(rows, jax.Array):
-            rows, columns = np.asarray(rows), np.asarray(columns)
+        rows, columns = checked_pairs(rows, columns, (len(self.x1), len(self.x2)))
         (n, m), (r, c) = (len(self.x1), len(self.x2)), self.shape
         self._check_fits("blocks", (r // n, c // m), len(rows))
         return self._run(pair_blocks, rows, columns)
@@ -207,27 +219,17 @@ class JacobianKernel(JacobianPairs):
         functions = {name: getattr(self, name) for name in names}
         return make(shape=self.shape, dtype=self.dtype, **functions)
 
-    def _times(
-        self, caller: str, times: Callable[..., Array], u: Numbers, *, transposed: bool
-    ) -> Numbers:
-        rows = self.shape[0 if transposed else 1]
-        if len(u) != rows:
-            raise ValueError(
-                f"`{caller}` needs {rows} numbers in a vector or column. Got "
-                f"{len(u)}. Order them by inputs: a value, then its gradient."
-            )
-        if transposed and not self.symmetric:
-            return self._run(_of_transpose[times], u)
-        return self._run(times, u)
+    def _other_way(self, times: Callable[..., Array]) -> Callable[..., Array]:
+        """A product with the transpose."""
+        return times if self.symmetric else _of_transpose[times]
 
     def _run(self, function: Callable[..., Array], *arguments: Numbers) -> Numbers:
         """A function of the kernel: on the host, or wherever JAX's arrays are."""
         if any(isinstance(a, jax.Array) for a in (self.x1, *arguments)):
             return function(jax.tree.map(jnp.asarray, self), *arguments)
-        floats = [a.astype(self.dtype) if a.dtype.kind == "f" else a for a in arguments]
         (cpu, *_) = jax.local_devices(backend="cpu")
         with jax.enable_x64(self.dtype == np.float64), jax.default_device(cpu):
-            return np.asarray(_compiled(function, self, *floats))
+            return np.asarray(_compiled(function, self, *arguments))
 
     def _check_fits(self, caller: str, shape: tuple[int, int], number: int = 1) -> None:
         check_memory(
@@ -248,21 +250,3 @@ _compiled = jax.jit(lambda function, *arguments: function(*arguments), static_ar
 
 def _numbers(index: Any, x) -> np.ndarray:
     return np.arange(len(x))[index]
-
-
-def _checked_index(index: Any, count: int) -> Any:
-    """What selects at least one of so many inputs."""
-    if index is None:
-        return slice(None)
-    index = index if isinstance(index, slice) else np.asarray(index)
-    try:
-        chosen = np.arange(count)[index]
-    except IndexError as error:
-        raise ValueError(
-            f"`select` needs numbers of {count} inputs. Got {index!r}: {error}."
-        ) from error
-    if chosen.ndim != 1 or not len(chosen):
-        raise ValueError(
-            f"`select` needs a slice or a vector of one input or more. Got {index!r}."
-        )
-    return index

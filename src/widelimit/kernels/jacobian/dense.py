@@ -64,9 +64,9 @@ def diagonal(kernel: JacobianPairs) -> Float[Array, " r"]:
     s = jax.tree.map(lambda a: jnp.diagonal(a)[:, None], kernel.scalars)
     y, w = (s.scale(a)[..., None] * a for a in (x, z))
     near, far = s.plane(y, w)
-    side = math.sqrt(kernel.row_regularization * kernel.column_regularization) * (
-        y * near + w * far + s.k_c
-    )
+    left, right = kernel.row_regularization, kernel.column_regularization
+    # Roots first: the product of two tiny numbers is zero.
+    side = math.sqrt(left) * math.sqrt(right) * (y * near + w * far + s.k_c)
     return jnp.concatenate([s.k, side], axis=1)[:, KEPT[kernel.row_part]].ravel()
 
 
