@@ -59,6 +59,16 @@ def check_fits_type(caller: str, name: str, value: Any, dtype: Any) -> None:
         )
 
 
+def check_unmasked(caller: str, name: str, value: Any) -> None:
+    """Raise if some entries are masked: what is behind a mask would be used."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        count = int(np.ma.getmaskarray(value).sum())
+        raise ValueError(
+            f"`{caller}` needs numbers without a mask in `{name}`. Got {count} masked "
+            "entries. Remove or impute them first."
+        )
+
+
 def check_finite(caller: str, name: str, value: Any, dtype: Any = None) -> None:
     """Raise if any entry of `value` is NaN or infinite, naming the first one.
 
@@ -191,6 +201,7 @@ def check_rows(caller: str, name: str, x: Any) -> None:
 
 def finite_inputs(caller: str, name: str, x: Any, dtype: str) -> np.ndarray:
     """The inputs as an array of one row each, if they are finite real numbers."""
+    check_unmasked(caller, name, x)
     try:
         array = np.asarray(x)
     except ValueError as error:

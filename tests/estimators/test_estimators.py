@@ -309,3 +309,30 @@ def test_inputs_too_large_to_predict_at_are_refused():
     model = LimitClassifier(depth=1).fit(X, Y > 2)
     with pytest.raises(ValueError, match="norm at most"):
         model.predict(Z * 1e200)
+
+
+@pytest.mark.parametrize("cls", [LimitRegressor, LimitClassifier])
+def test_what_is_fitted_does_not_change_with_its_data(cls):
+    rng = np.random.default_rng(0)
+    x, new = rng.normal(size=(2, 12, 3))
+    model = cls(depth=2).fit(x, np.sign(x[:, 0]))
+    before = model.predict_gradient(new)
+    x *= -1
+    np.testing.assert_array_equal(model.predict_gradient(new), before)
+
+
+def test_masked_numbers_are_refused():
+    x = np.random.default_rng(0).normal(size=(12, 3))
+    y = np.sign(x[:, 0])
+    hidden = np.ma.masked_array(x, x > 1)
+    model = LimitClassifier(depth=2).fit(x, y)
+    for call in (
+        lambda: LimitClassifier(depth=2).fit(hidden, y),
+        lambda: model.predict(hidden),
+        lambda: LimitRegressor(depth=2).fit(x, np.ma.masked_array(y, y > 0)),
+        lambda: jacobian_kernel(kim2023_network(depth=2, width=1), hidden),
+    ):
+        with pytest.raises(ValueError, match="numbers without a mask"):
+            call()
+    whole = np.ma.masked_array(x)  # nothing is hidden
+    np.testing.assert_array_equal(model.predict(whole), model.predict(x))

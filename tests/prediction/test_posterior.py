@@ -91,6 +91,17 @@ def test_exact_data_are_met():
     np.testing.assert_allclose(there.covariance, 0.0, atol=1e-6)
 
 
+def test_variances_at_exact_data_are_not_below_zero():
+    net, rounded = kim2023_network(depth=2, width=1), []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x, values = rng.normal(size=(6, 3)), rng.normal(size=6)
+        found = gaussian_posterior(net, x, values).at(x)
+        rounded.append(np.diagonal(found.covariance[:, 0, :, 0]).min())
+        assert 0 <= found.variance.values.min() <= found.variance.values.max() < 1e-12
+    assert min(rounded) < 0
+
+
 def test_the_evidence_is_the_density():
     found = gaussian_posterior(NET, X, Y, noise=0.1).log_evidence
     matrix = jacobian_matrix(X, X, DEPTH, KAPPA, "nngp")[:: D + 1, :: D + 1]
@@ -123,7 +134,7 @@ def test_the_prior_is_the_jacobian_nngp():
     [
         ({}, "Got neither, or one without the other"),
         ({"x": X}, "Got neither, or one without the other"),
-        ({"x": X, "values": Y[:2]}, r"each of 5 inputs. Got `y.shape=\(2,\)`"),
+        ({"x": X, "values": Y[:2]}, r"each of 5 inputs. Got `values.shape=\(2,\)`"),
         ({"x": X, "values": G}, r"one value per input. Got `values.shape=\(5, 2\)`"),
         (
             {"x": X, "values": Y, "gradients": G[:2]},

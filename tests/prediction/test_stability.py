@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from oracles import assert_mean_matches
+from oracles import assert_mean_matches, unchecked
 from widelimit.activations import Erf
 from widelimit.networks import kim2023_network, mlp
 from widelimit.prediction import (
@@ -128,3 +128,11 @@ def test_it_refuses():
     flow = robust_flow(NET, X, np.stack([Y, Y], axis=1))
     with pytest.raises(ValueError, match="one output that starts from zero"):
         trained_stability(flow, NEW, random_start=True)
+
+
+def test_one_time_only():
+    training = robust_flow(NET, X, Y)
+    with unchecked(), pytest.raises(ValueError, match="needs a number as `time`"):
+        trained_stability(training, NEW, np.array([0.5, 1.0]))
+    with unchecked(), pytest.raises(ValueError, match="`predictor` needs a number"):
+        training.predictor(np.array([0.5, 1.0]))

@@ -8,7 +8,12 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from widelimit._checks import check_at_least, check_one_of, check_positive
+from widelimit._checks import (
+    check_at_least,
+    check_one_of,
+    check_positive,
+    check_unmasked,
+)
 from widelimit.activations import activation_named
 from widelimit.estimators.files import read_fitted, write_fitted
 from widelimit.kernels import jacobian_kernel, limit_kernels
@@ -167,14 +172,18 @@ class KernelEstimator(BaseEstimator):
 
     def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
+        check_unmasked(type(self).__name__, "X", X)
         found: Any = validate_data(self, X, dtype=np.float64, reset=False)
         return found
 
     def _rows_and_targets(
         self, X: Any, y: Any, **options: Any
     ) -> tuple[np.ndarray, np.ndarray]:
+        for name, array in (("X", X), ("y", y)):
+            check_unmasked(type(self).__name__, name, array)
         found: Any = validate_data(self, X, y, dtype=np.float64, **options)
-        return found
+        rows, targets = found
+        return rows.copy(), targets  # the rows are kept
 
 
 def _python_number(value: Any) -> Any:

@@ -219,6 +219,7 @@ class AbstractTraining(eqx.Module):
         Raises:
             ValueError: As `at`.
         """
+        check_number(caller, "time", time)
         return self._spectral(caller, float(time))[1][0]
 
     def scale_gradients(self, z: np.ndarray) -> np.ndarray:

@@ -3,17 +3,18 @@
 import numpy as np
 from jaxtyping import ArrayLike
 
-from widelimit._checks import check_finite, check_kind
+from widelimit._checks import check_finite, check_kind, check_unmasked
 from widelimit.prediction.predictor import Prediction
 
 
-def check_targets(caller: str, y: ArrayLike, rows: int) -> np.ndarray:
+def check_targets(caller: str, y: ArrayLike, rows: int, name: str = "y") -> np.ndarray:
     """Targets as float64, one or one row of outputs for every input.
 
     Args:
         caller: Name of the public function, for messages.
         y: Targets.
         rows: Number of inputs.
+        name: Name of the argument.
 
     Returns:
         The array.
@@ -21,18 +22,20 @@ def check_targets(caller: str, y: ArrayLike, rows: int) -> np.ndarray:
     Raises:
         ValueError: If they are no real numbers, or not as many.
     """
+    check_unmasked(caller, name, y)
     targets = np.asarray(y)
     if targets.dtype.kind not in "fiu":
         raise ValueError(
-            f"`{caller}` needs real numbers as targets. Got `y.dtype={targets.dtype}`. "
+            f"`{caller}` needs real numbers as targets. Got `{name}.dtype="
+            f"{targets.dtype}`. "
             "Encode two classes as +1 and -1, more as rows of outputs."
         )
     if targets.ndim not in (1, 2) or len(targets) != rows or not targets.size:
         raise ValueError(
             f"`{caller}` needs a target, or one row of outputs, for each of {rows} "
-            f"inputs. Got `y.shape={targets.shape}`."
+            f"inputs. Got `{name}.shape={targets.shape}`."
         )
-    check_finite(caller, "y", targets)
+    check_finite(caller, name, targets)
     return targets.astype(np.float64)
 
 
@@ -67,6 +70,7 @@ def checked_initial(
 def _numbers(
     caller: str, name: str, given: ArrayLike, shape: tuple[int, ...]
 ) -> np.ndarray:
+    check_unmasked(caller, name, given)
     try:
         array = np.asarray(given)
     except ValueError as error:

@@ -13,6 +13,7 @@ from widelimit._checks import (
     check_finite,
     check_number,
     check_rows,
+    check_unmasked,
     finite_inputs,
 )
 from widelimit.kernels import jacobian_kernel
@@ -46,9 +47,13 @@ class JointGaussian(eqx.Module):
 
     @property
     def variance(self) -> Prediction:
-        """Variances of the values and of each partial derivative."""
+        """Variances of the values and of each partial derivative.
+
+        Where data leave nothing open, rounding would have some below zero: these are 0.
+        """
         m, r = self.covariance.shape[:2]
         own = np.diagonal(self.covariance.reshape(m * r, m * r)).reshape(m, r)
+        own = np.maximum(own, 0.0)
         return Prediction(own[:, 0], own[:, 1:])
 
     def samples(self, key: Key[Array, ""], draws: int) -> Prediction:
@@ -255,7 +260,7 @@ def _observations(
     if x is not None and values is not None:
         rows = finite_inputs(caller, "x", x, "float64")
         check_rows(caller, "x", rows)
-        y = check_targets(caller, values, len(rows))
+        y = check_targets(caller, values, len(rows), "values")
         if y.ndim == 2:
             raise ValueError(
                 f"`{caller}` needs one value per input. Got `values.shape={y.shape}`. "
@@ -308,6 +313,7 @@ def _factor(
 def _check_gradients(
     caller: str, gradients: ArrayLike, where: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n d"]:
+    check_unmasked(caller, "gradients", gradients)
     slopes = np.asarray(gradients)
     if slopes.shape != where.shape or slopes.dtype.kind not in "fiu":
         raise ValueError(

@@ -11,6 +11,7 @@ from widelimit._checks import (
     check_finite,
     check_one_of,
     check_positive,
+    check_unmasked,
 )
 from widelimit.kernels.jacobian import JacobianKernel
 from widelimit.kernels.spectrum_repeats import check_distinct
@@ -197,6 +198,7 @@ def _checked_kernel(kernel: Any) -> np.ndarray | SymmetricOperator:
     if not isinstance(kernel, np.ndarray):
         if not hasattr(kernel, "__array__") or hasattr(kernel, "matvec"):
             return kernel
+    check_unmasked(CALLER, "kernel", kernel)
     matrix = np.asarray(kernel)
     if matrix.dtype.kind not in "fiub":
         raise ValueError(
@@ -215,6 +217,7 @@ def _checked_kernel(kernel: Any) -> np.ndarray | SymmetricOperator:
 
 
 def _checked_targets(targets: ArrayLike, rows: int) -> np.ndarray:
+    check_unmasked(CALLER, "targets", targets)
     b = np.asarray(targets)
     if b.dtype.kind not in "fiub":
         raise ValueError(

@@ -13,7 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from widelimit._checks import check_positive, check_rows, finite_inputs
+from widelimit._checks import (
+    check_number,
+    check_positive,
+    check_rows,
+    finite_inputs,
+)
 from widelimit.kernels import jacobian_kernel
 from widelimit.layers import AbstractLayer
 from widelimit.measures import mean_gaussian_norm, mean_gaussian_radius
@@ -119,6 +124,7 @@ def trained_stability(
     caller = "trained_stability"
     rows = new_inputs(caller, x, training.x.shape[1])
     check_positive(caller, "radius", radius)
+    check_number(caller, "time", time)
     if random_start and (training.initialized or not training.single):
         raise ValueError(
             f"`{caller}` needs a training of one output that starts from zero for "
