@@ -253,7 +253,9 @@ def test_the_depth_is_searched_for(monkeypatch):
     assert asked == [(depth, (6, 2)) for depth in (1, 2, 3)]
     assert depth_of(search) == 3 and len(asked) == 3  # remembered
     assert depth_of({**search, "criterion": "verdict"}) == 2
-    with pytest.raises(ValueError, match="none up to `max_depth=4` on 'sonar'"):
+    with pytest.raises(
+        ValueError, match="`eigenfeatures` needs .* none up to `max_depth=4` on"
+    ):
         depth_of({**search, "threshold": 1.0})
     eigenfeatures_trial._found_depth.cache_clear()
 

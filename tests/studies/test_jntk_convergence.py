@@ -15,7 +15,6 @@ from widelimit.networks import kim2023_network
 from widelimit.runs import SilentProgress
 from widelimit.studies import STUDIES, kim2023_lattice, memory, run_study
 from widelimit.studies.jntk_convergence_trial import start_kernels
-from widelimit.studies.kim2023_lattice import check_lattice
 
 STUDY = STUDIES["jntk-convergence"]
 BLOCKS = {"00": (0, 0), "02": (0, 2), "12": (1, 2), "22": (2, 2)}
@@ -97,11 +96,13 @@ def test_the_trial_against_all_weights_gradients():
 
 
 def test_networks_that_do_not_fit_are_refused(monkeypatch):
+    check = STUDY.check
+    assert check is not None
     monkeypatch.setattr(memory, "device_memory", lambda: 2**20)
-    with pytest.raises(ValueError, match="width 512 and depth 3 at 64 points"):
-        check_lattice(STUDY.configure("quick"))
+    with pytest.raises(ValueError, match="`jntk-convergence` needs .* at 64 points"):
+        check(STUDY.configure("quick"))
     small = STUDY.configure("quick", {"widths": "8", "rows": "6"})
-    check_lattice(small)
+    check(small)
 
 
 def test_settings_name_what_is_known():

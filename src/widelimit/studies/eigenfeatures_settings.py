@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from widelimit.studies.kim2023_tables import TableSettings
+from widelimit.studies.kim2023_tables import Depth, TableSettings
 
 
 class EigenfeatureSettings(TableSettings):
@@ -35,9 +35,9 @@ class EigenfeatureSettings(TableSettings):
     strengths: tuple[PositiveFloat, ...] = Field((0.01, 0.1), min_length=1)
     attack: Literal["squared", "margin", "unit"] = "squared"
     test_share: Annotated[float, Field(gt=0, le=0.5)] = 0.2
-    depth: PositiveInt | None = None
+    depth: Depth | None = None
     criterion: Literal["threshold", "verdict"] = "threshold"
-    max_depth: PositiveInt = 20
+    max_depth: Depth = 20
     seeds: PositiveInt = 4
 
     @field_validator("regularizations")

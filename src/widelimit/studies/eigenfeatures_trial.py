@@ -122,9 +122,9 @@ def _found_depth(
         if passes if criterion == "threshold" else found.verdict is Verdict.HOLDS:
             return depth
     raise ValueError(
-        f"`depth_of` needs a depth at which Assumption 8 holds, by `criterion="
+        f"`eigenfeatures` needs a depth at which Assumption 8 holds, by `criterion="
         f"{criterion!r}`. Got none up to `max_depth={max_depth}` on '{table}' with "
-        f"{activation}. Raise `max_depth`, or choose `depth`."
+        f"{activation}. Raise `max_depth`, lower `threshold`, or choose `depth`."
     )
 
 

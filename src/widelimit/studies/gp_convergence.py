@@ -1,5 +1,6 @@
 """Outputs and gradients at initialisation against width: kim2023, Theorem 3."""
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -270,6 +271,6 @@ GP_CONVERGENCE = Study(
     claims=_claims,
     figures=_figures,
     demo=False,
-    check=check_lattice,
+    check=functools.partial(check_lattice, "gp-convergence"),
 )
 """Covariances of outputs and gradients, plain and with the last layer averaged out."""

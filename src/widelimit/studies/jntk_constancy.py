@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
@@ -15,7 +15,7 @@ from widelimit.studies.jntk_constancy_trial import (
     NORMS,
     check_constancy,
 )
-from widelimit.studies.kim2023_tables import OneTableSettings, title_of
+from widelimit.studies.kim2023_tables import Depth, Kappa, OneTableSettings, title_of
 from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every
 
@@ -42,9 +42,9 @@ class JntkConstancySettings(OneTableSettings):
         seeds: Initialisations per width.
     """
 
-    depth: PositiveInt = 11
+    depth: Depth = 11
     widths: tuple[PositiveInt, ...] = Field((64, 128, 256, 512), min_length=1)
-    kappa: PositiveFloat = 0.1
+    kappa: Kappa = 0.1
     regularization: float = Field(0.01, gt=0, le=1)
     learning_rate: PositiveFloat = 1.0
     rows: PositiveInt = 32
@@ -52,6 +52,15 @@ class JntkConstancySettings(OneTableSettings):
     kernel_rows: int = Field(16, ge=2)
     steps: int = Field(128, ge=4)
     seeds: PositiveInt = 8
+
+    @model_validator(mode="after")
+    def _kernel_of_training(self) -> "JntkConstancySettings":
+        if self.kernel_rows > self.rows:
+            raise ValueError(
+                f"kernel_rows ({self.kernel_rows}) must not exceed rows ({self.rows}), "
+                "as the kernel is taken at rows of training"
+            )
+        return self
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -230,27 +230,20 @@ def check_constancy(settings: Any) -> None:
 
     Raises:
         FileNotFoundError: If the files of the table are not on this machine.
-        ValueError: If it has fewer rows than are wanted, `kernel_rows` is more than
-            `rows`, or the largest network does
+        ValueError: If it has fewer rows than are wanted, or the largest network does
             not fit into memory.
     """
     x = prepared(settings.table, settings.activation).x
     if settings.rows + settings.test_rows > len(x):
         raise ValueError(
-            f"`check_constancy` needs `rows` + `test_rows` of at most {len(x)}, the "
+            f"`jntk-constancy` needs `rows` + `test_rows` of at most {len(x)}, the "
             f"rows of '{settings.table}'. Got {settings.rows} + {settings.test_rows}. "
             "Choose fewer."
-        )
-    if settings.kernel_rows > settings.rows:
-        raise ValueError(
-            "`check_constancy` needs `kernel_rows` of at most `rows`, as the kernel is "
-            f"taken at rows of training. Got `kernel_rows={settings.kernel_rows}` and "
-            f"`rows={settings.rows}`. Choose fewer `kernel_rows`."
         )
     width = max(settings.widths)
     config = {**settings.model_dump(mode="json"), "width": width}
     check_device_memory(
-        "check_constancy",
+        "jntk-constancy",
         seed_bytes(config, x.shape[1]),
         f"training one network of width {width} and depth {settings.depth}",
         "Set smaller `widths` or fewer `kernel_rows`.",

@@ -1,10 +1,10 @@
 """Jacobian NTKs at initialisation against width: kim2023, Theorem 7."""
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import PositiveFloat
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
@@ -18,7 +18,7 @@ from widelimit.studies.kim2023_lattice import (
     check_lattice,
     depths_of,
 )
-from widelimit.studies.kim2023_tables import ACTIVATIONS
+from widelimit.studies.kim2023_tables import ACTIVATIONS, Kappa
 from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.verdicts import Claim, claim_of_every, log2
 
@@ -35,7 +35,7 @@ class JntkConvergenceSettings(LatticeSettings):
         kappa: Scale of the output, which is divided out again.
     """
 
-    kappa: PositiveFloat = 0.1
+    kappa: Kappa = 0.1
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -121,6 +121,6 @@ JNTK_CONVERGENCE = Study(
     claims=_claims,
     figures=_figures,
     demo=False,
-    check=check_lattice,
+    check=functools.partial(check_lattice, "jntk-convergence"),
 )
 """Distances of finite Jacobian NTKs from their limit, against width."""

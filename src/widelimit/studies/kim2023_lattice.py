@@ -11,7 +11,7 @@ from widelimit.datasets import covering_radius, sphere_lattice
 from widelimit.layers import Sequential
 from widelimit.networks import kim2023_network
 from widelimit.studies.base import Settings
-from widelimit.studies.kim2023_tables import ACTIVATIONS, known_names
+from widelimit.studies.kim2023_tables import ACTIVATIONS, Depth, known_names
 from widelimit.studies.memory import check_device_memory
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class LatticeSettings(Settings):
     rows: int = Field(64, ge=2)
     features: int = Field(4, ge=2, le=8)
     activation: str = "gelu"
-    depths: tuple[PositiveInt, ...] = Field((1, 2, 3), min_length=1)
+    depths: tuple[Depth, ...] = Field((1, 2, 3), min_length=1)
     widths: tuple[PositiveInt, ...] = Field((64, 128, 256, 512), min_length=1)
     seeds: PositiveInt = 8
 
@@ -104,10 +104,11 @@ def network_bytes(depth: int, width: int, rows: int, features: int) -> int:
     return 4 * (2 * weights + entries * width * (2 * depth + 3) + 6 * entries**2)
 
 
-def check_lattice(settings: Any) -> None:
+def check_lattice(study: str, settings: Any) -> None:
     """Raise, with the cure, unless the largest network fits into memory.
 
     Args:
+        study: Name of the study, for messages.
         settings: Settings of a study on the lattice.
 
     Raises:
@@ -115,7 +116,7 @@ def check_lattice(settings: Any) -> None:
     """
     depth, width = max(settings.depths), max(settings.widths)
     check_device_memory(
-        "check_lattice",
+        study,
         network_bytes(depth, width, settings.rows, settings.features),
         f"one network of width {width} and depth {depth} at {settings.rows} points",
         "Set smaller `widths` or fewer `rows`.",

@@ -30,6 +30,13 @@ ACTIVATIONS: Mapping[str, str] = {"gelu": "GELU", "erf": "erf"}
 """Name of each activation for readers."""
 
 
+Depth = Annotated[int, Field(ge=1, le=500)]
+"""Hidden layers; with thousands the limit's derivatives leave the range of floats."""
+
+Kappa = Annotated[float, Field(ge=1e-12, le=1e12)]
+"""Scale of the output, whose square is in the range of single precision."""
+
+
 class TableSettings(Settings):
     """Tables as kim2023 prepares them, and the networks on them.
 

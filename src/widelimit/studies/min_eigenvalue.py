@@ -11,6 +11,7 @@ from widelimit.studies.figure import Curve, Figure, Panel
 from widelimit.studies.kim2023_tables import (
     ACTIVATIONS,
     TABLES,
+    Depth,
     TableSettings,
 )
 from widelimit.studies.min_eigenvalue_claims import (
@@ -36,7 +37,7 @@ class MinEigenvalueSettings(TableSettings):
         depths: Numbers of hidden layers, ascending.
     """
 
-    depths: tuple[PositiveInt, ...] = Field(tuple(range(1, 13)), min_length=1)
+    depths: tuple[Depth, ...] = Field(tuple(range(1, 13)), min_length=1)
     seeds: PositiveInt = 4
 
     @field_validator("depths")

@@ -105,7 +105,7 @@ def check_parts(settings: Any) -> None:
             rows = len(drawn_rows(n, d, settings.size))
             if rows < 2 * settings.seeds:
                 raise ValueError(
-                    f"`check_parts` needs two rows of '{table}' for each seed. Got "
+                    f"`min-eigenvalue` needs two rows of '{table}' for each seed. Got "
                     f"{rows} rows for `size={settings.size}`, and "
                     f"`seeds={settings.seeds}`. Choose a larger `size` or fewer seeds."
                 )

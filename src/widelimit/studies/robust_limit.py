@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from widelimit.studies.base import Study
 from widelimit.studies.curves import seed_curve
 from widelimit.studies.figure import Curve, Figure, Panel
-from widelimit.studies.kim2023_tables import OneTableSettings, title_of
+from widelimit.studies.kim2023_tables import Depth, Kappa, OneTableSettings, title_of
 from widelimit.studies.powers import TOLERANCE, guide, near, powers, told
 from widelimit.studies.robust_limit_trial import (
     ROBUST_LIMIT_TRIAL,
@@ -48,9 +48,9 @@ class RobustLimitSettings(OneTableSettings):
         seeds: Initialisations per width and scale.
     """
 
-    depth: PositiveInt = 2
+    depth: Depth = 2
     widths: tuple[PositiveInt, ...] = Field((64, 128, 256, 512), min_length=1)
-    kappas: tuple[PositiveFloat, ...] = Field((0.1, 1.0), min_length=1)
+    kappas: tuple[Kappa, ...] = Field((0.1, 1.0), min_length=1)
     rows: PositiveInt = 40
     test_rows: PositiveInt = 60
     regularization: float = Field(0.01, gt=0, le=1)

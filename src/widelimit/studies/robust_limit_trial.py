@@ -206,13 +206,13 @@ def check_robust_limit(settings: Any) -> None:
     rows = len(x)
     if settings.rows + settings.test_rows > rows:
         raise ValueError(
-            f"`check_robust_limit` needs `rows` + `test_rows` of at most {rows}, the "
+            f"`robust-limit` needs `rows` + `test_rows` of at most {rows}, the "
             f"rows of '{settings.table}'. Got {settings.rows} + {settings.test_rows}. "
             "Choose fewer."
         )
     size = settings.rows * (x.shape[1] + 1)
     check_device_memory(
-        "check_robust_limit",
+        "robust-limit",
         8.0 * GRAM_COPIES * size**2,
         f"the Gram matrix of {size} rows, of values and gradients",
         "Choose fewer `rows`.",
@@ -220,7 +220,7 @@ def check_robust_limit(settings: Any) -> None:
     width, seeds = max(settings.widths), settings.seeds
     config = {**settings.model_dump(mode="json"), "width": width}
     check_device_memory(
-        "check_robust_limit",
+        "robust-limit",
         seeds * seed_bytes(config, x.shape[1]),
         f"training {seeds} networks of width {width} and depth {settings.depth}",
         "Choose smaller `widths`, fewer `rows` or fewer `seeds`.",
