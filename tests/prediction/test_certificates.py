@@ -4,14 +4,17 @@ import jax
 import numpy as np
 import pytest
 
+from oracles import unchecked
 from widelimit.activations import GELU, Erf
 from widelimit.kernels import limit_kernels
 from widelimit.networks import kim2023_network
 from widelimit.prediction import (
     certified_radius,
+    eigenfeatures,
     feature_distance,
     gaussian_posterior,
     robust_flow,
+    trained_stability,
 )
 from widelimit.prediction.certificates import _over
 from widelimit.prediction.gradient_covariance import own_bends, own_blocks
@@ -182,3 +185,10 @@ def test_it_refuses(f):
         certified_radius(f, NEW, max_radius=-1.0)
     with pytest.raises(ValueError, match="`cells >= 8`"):
         certified_radius(f, NEW, cells=2)
+
+
+def test_something_else_than_a_trained_function_is_refused():
+    x = np.eye(2)
+    for call in (certified_radius, eigenfeatures, trained_stability):
+        with unchecked(), pytest.raises(ValueError, match="Write `robust_flow"):
+            call(x, x)  # pyright: ignore[reportArgumentType]

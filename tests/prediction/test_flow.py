@@ -252,6 +252,9 @@ def test_a_start_may_be_given_as_lists(started):
 def test_times_and_rates_out_of_range_are_refused(flow, started):
     with pytest.raises(ValueError, match="`time >= 0`"):
         flow.at(NEW, -1.0)
+    for time in ("a", [], np.array(["1"])):
+        with unchecked(), pytest.raises(ValueError, match="or a vector of them. Got"):
+            flow.at(NEW, time)
     top = flow.largest_learning_rate
     with pytest.raises(ValueError, match=f"below {top:.6g}, where gradient descent"):
         flow.descent(1.001 * top)
@@ -261,3 +264,10 @@ def test_times_and_rates_out_of_range_are_refused(flow, started):
         started.at(NEW)
     with pytest.raises(ValueError, match="needs inputs with 2 features"):
         flow.at(np.ones((2, 3)))
+
+
+def test_a_row_of_zeros_is_named():
+    x = X.copy()
+    x[2] = 0  # without biases the kernel of this row is zero
+    with pytest.raises(ValueError, match="Row 2 is zero. Remove such rows"):
+        robust_flow(NET, x, Y).at(NEW)

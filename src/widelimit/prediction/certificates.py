@@ -26,7 +26,13 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from widelimit._checks import check_count, check_positive, check_rows, finite_inputs
+from widelimit._checks import (
+    check_count,
+    check_kind,
+    check_positive,
+    check_rows,
+    finite_inputs,
+)
 from widelimit.kernels.inputs import has_kinks
 from widelimit.kernels.jacobian.block import Kind
 from widelimit.layers import AbstractLayer
@@ -88,6 +94,13 @@ def certified_radius(
         ValueError: If inputs do not fit, or a number is out of range.
     """
     caller = "certified_radius"
+    check_kind(
+        caller,
+        "predictor",
+        predictor,
+        KernelPredictor,
+        "robust_flow(network, x, y).predictor()",
+    )
     rows = new_inputs(caller, x, predictor.x.shape[1])
     threshold = _checked_threshold(caller, threshold, len(rows))
     if not predictor.single and threshold.any():

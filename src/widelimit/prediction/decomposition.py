@@ -57,7 +57,10 @@ def root(matrix: Float[np.ndarray, "r r"]) -> Float[np.ndarray, "r r"]:
 
 
 def nearest_to_parallel(x: Float[np.ndarray, "n d"]) -> str:
-    """Words on the two rows whose directions are closest up to sign."""
+    """Words on a row without direction, or the two that are closest up to sign."""
+    zero = np.flatnonzero(~x.any(axis=1))
+    if len(zero):
+        return f"Row {zero[0]} is zero."
     if len(x) < 2:
         return "There is one row."
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)

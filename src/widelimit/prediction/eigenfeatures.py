@@ -5,6 +5,7 @@ import math
 import numpy as np
 from jaxtyping import ArrayLike
 
+from widelimit._checks import check_kind
 from widelimit.kernels import jacobian_kernel
 from widelimit.prediction.flow import AbstractTraining
 from widelimit.prediction.predictor import PAIRS, Prediction, new_inputs, split
@@ -42,6 +43,13 @@ def eigenfeatures(
     References:
         Kim & Yang (2023), Sec. 5.2, https://arxiv.org/abs/2312.03386
     """
+    check_kind(
+        "eigenfeatures",
+        "training",
+        training,
+        AbstractTraining,
+        "robust_flow(network, x, y)",
+    )
     rows = new_inputs("eigenfeatures", x, training.x.shape[1])
     grown = training.growth("eigenfeatures", time)
     factors = -grown[:, None] * training.coefficients

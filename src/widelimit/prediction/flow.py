@@ -242,7 +242,9 @@ class AbstractTraining(eqx.Module):
         return -self.scale_gradients(z).reshape(len(self.x), -1, *parts.shape[1:])
 
     def _spectral(self, caller: str, time: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        times = np.atleast_1d(np.asarray(time, dtype=np.float64))
+        numbers = np.asarray(time)
+        real = numbers.dtype.kind in "fiu" and numbers.size
+        times = np.atleast_1d(numbers.astype(np.float64) if real else np.nan)
         if times.ndim != 1 or not np.all(times >= 0):
             raise ValueError(
                 f"`{caller}` needs one `time >= 0`, or a vector of them. Got "

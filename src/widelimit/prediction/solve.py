@@ -125,9 +125,8 @@ def solve_kernel(
         _check_diagonal(kernel, diagonal + shift)
         diagonal = diagonal + shift
     if isinstance(kernel, JacobianKernel) and kernel.same and not shift.all():
-        check_distinct(
-            CALLER, np.asarray(kernel.x1), "or a `ridge` or `jitter` above zero"
-        )
+        cure = "or a `jitter` above zero, or a `ridge` for every row of the kernel"
+        check_distinct(CALLER, np.asarray(kernel.x1), cure)
     system = System(kernel, shift)
     columns = b.reshape(len(b), -1)
     units = _units(columns)  # so that squares neither vanish nor overflow

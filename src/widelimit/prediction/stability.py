@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from widelimit._checks import (
+    check_kind,
     check_number,
     check_positive,
     check_rows,
@@ -122,6 +123,9 @@ def trained_stability(
             for with several outputs or with a given start.
     """
     caller = "trained_stability"
+    check_kind(
+        caller, "training", training, AbstractTraining, "robust_flow(network, x, y)"
+    )
     rows = new_inputs(caller, x, training.x.shape[1])
     check_positive(caller, "radius", radius)
     check_number(caller, "time", time)
