@@ -121,3 +121,17 @@ def test_matrices_that_cannot_be_compared_are_named(params, message):
 def test_a_start_that_is_not_finite_is_named():
     with pytest.raises(ValueError, match="finite numbers in `initial`"):
         matrix_movement({"w": np.ones((2, 3))}, {"w": np.full((2, 3), np.inf)})
+
+
+def test_seeds_are_measured_one_by_one():
+    now = {"w": np.random.default_rng(0).normal(size=(3, 4, 2))}
+    start = {"w": np.zeros((3, 4, 2))}
+    with pytest.raises(ValueError, match="weight matrices.*one seed at a time"):
+        matrix_movement(now, start)
+    every = [
+        matrix_movement(*jax.tree.map(lambda a, s=s: a[s], (now, start)))
+        for s in range(3)
+    ]
+    found = [norms["['w']"].two for norms in every]
+    expected = np.linalg.norm(now["w"], 2, axis=(1, 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)

@@ -80,8 +80,12 @@ def matrix_movement(params: Params, initial: Params) -> dict[str, MatrixMovement
     $\omega \sqrt m \log m$ in the other two, with $\omega \le O((\log m)^{-2L})$ and
     weights that start as $N(0, 1)$. Taken on the host, in float64.
 
+    For several seeds, as `train` returns them, call it for each (arrays with an axis
+    of seeds would be taken for matrices, or for none):
+    `[matrix_movement(*jax.tree.map(lambda a: a[s], (params, initial))) for s in ...]`.
+
     Args:
-        params: The parameters of one network (without an axis of seeds) now.
+        params: The parameters of one network, without an axis of seeds, now.
         initial: The same at initialisation, of the same structure.
 
     Returns:
@@ -89,7 +93,8 @@ def matrix_movement(params: Params, initial: Params) -> dict[str, MatrixMovement
         that are not matrices are left out.
 
     Raises:
-        ValueError: If structures or shapes differ, or an entry is not a finite number.
+        ValueError: If structures or shapes differ, an entry is not a finite number, or
+            there is no matrix.
     """
     structures = [jax.tree.structure(tree) for tree in (params, initial)]
     if structures[0] != structures[1] or not structures[0].num_leaves:
@@ -100,6 +105,12 @@ def matrix_movement(params: Params, initial: Params) -> dict[str, MatrixMovement
         )
     moved = jax.tree.map(_moved, params, initial)
     paths, _ = jax.tree.flatten_with_path(moved)
+    if all(matrix.ndim != 2 for _, matrix in paths):
+        raise ValueError(
+            "`matrix_movement` needs a network with weight matrices. Got arrays of "
+            f"shapes {[matrix.shape for _, matrix in paths]}. With an axis of seeds, "
+            "give one seed at a time."
+        )
     return {
         jax.tree_util.keystr(path): MatrixMovement(
             one=float(np.abs(matrix).sum(axis=1).max()),  # rows are inputs here
