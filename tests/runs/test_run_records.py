@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from widelimit.runs import Record, canonical_json, config_key
 from widelimit.runs.encoding import decode_dataset, encode_dataset
 from widelimit.runs.environment import environment
+from widelimit.runs.trial import evaluate
 
 NUMBERS = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"),
@@ -181,3 +182,15 @@ def test_environment_names_versions_device_and_precision():
     assert found["device"]["platform"] == jax.default_backend()
     assert found["default_float"] == "float64"  # conftest.py switches x64 on
     assert found["cpus"] >= 1
+
+
+def test_the_reason_is_what_was_raised():
+    def fails(x):
+        raise ValueError("`trial` needs more rows. Got 3.")
+
+    trial = evaluate(lambda config, report: jax.jit(fails)(1.0), {}, lambda done: None)
+    assert trial.error is not None and not trial.error.strip().endswith("Got 3.")
+    assert trial.reason == "ValueError: `trial` needs more rows. Got 3."
+    assert record(error="The process was killed.\n").reason == "The process was killed."
+    assert record(error="a\nKeyboardInterrupt\n").reason == "KeyboardInterrupt"
+    assert record(values=xr.Dataset()).reason == ""

@@ -167,10 +167,9 @@ def _tell_failures(outcomes: "Sequence[Outcome]") -> None:
     for outcome in outcomes:
         failed = [record for record in outcome.records if record.status == "failed"]
         if failed:
-            why = (failed[0].error or "").strip().splitlines()[-1:]
             sys.stderr.write(
                 f"{len(failed)} of {len(outcome.records)} trials of "
-                f"{outcome.reference} failed, the first with: {' '.join(why)}\n"
+                f"{outcome.reference} failed, the first with: {failed[0].reason}\n"
             )
             status = max(status, int(len(failed) == len(outcome.records)))
     if status:

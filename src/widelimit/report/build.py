@@ -165,9 +165,8 @@ def _notes(outcome: Outcome) -> list[str]:
     notes = []
     failed = [record for record in outcome.records if record.status == "failed"]
     if failed:
-        last = (failed[0].error or "").strip().splitlines()[-1:]
         notes.append(
-            f"{len(failed)} trials failed; the first with: {' '.join(last)}. Their "
+            f"{len(failed)} trials failed; the first with: {failed[0].reason}. Their "
             "records keep the traceback."
         )
     unfinished = outcome.missing - len(failed)

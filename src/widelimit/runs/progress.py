@@ -168,5 +168,4 @@ def default_progress() -> Progress:
 def _failure(record: Record | None) -> list[str]:
     if record is None or record.error is None:
         return []
-    reason = record.error.strip().splitlines()[-1:]
-    return [f"trial {canonical_json(record.config)} failed: {''.join(reason)}"]
+    return [f"trial {canonical_json(record.config)} failed: {record.reason}"]

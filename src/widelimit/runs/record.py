@@ -1,6 +1,7 @@
 """The record of one finished trial, and its JSON text."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from widelimit.runs.config import Config, canonical_json, config_key, plain
 from widelimit.runs.encoding import decode_dataset, encode_dataset
 
 FORMAT = 1
+RAISED = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt)(:|$)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,15 @@ class Record:
     def status(self) -> Literal["done", "failed"]:
         """Whether the trial returned (`"done"`) or not (`"failed"`)."""
         return "failed" if self.values is None else "done"
+
+    @property
+    def reason(self) -> str:
+        """The line of `error` that says what was raised; empty if nothing was.
+
+        Notes may stand below it, such as JAX's on frames that it left out.
+        """
+        lines = (self.error or "").strip().splitlines()
+        return next(filter(RAISED.match, reversed(lines)), (lines or [""])[-1])
 
     def to_json(self) -> str:
         """The record as one line of strict JSON.
