@@ -67,7 +67,8 @@ def network_spectrum(
     if rows.ndim != 2:
         raise ValueError(
             f"`{caller}` needs inputs that are vectors. Got `x.shape={rows.shape}`. "
-            "Flatten images to `(n, features)` first."
+            "Flatten images for a fully-connected network; for others call `spectrum` "
+            "with `dense_jacobian_kernel`, or with a kernel of `limit_kernels`."
         )
     found: Any
     jacobian = kernel.startswith("jacobian")
