@@ -386,6 +386,7 @@ def test_parts_of_about_a_second_are_the_whole(seconds, expected, getkey, monkey
         ends.append(end)
         return go(state, initial, begin, end, inputs, plan)
 
+    monkeypatch.setattr(program, "FIRST_PART", 0)
     monkeypatch.setattr(program, "run_seeds", part)
     monkeypatch.setattr(
         program, "time", types.SimpleNamespace(monotonic=lambda: now[0])
@@ -396,6 +397,23 @@ def test_parts_of_about_a_second_are_the_whole(seconds, expected, getkey, monkey
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_short_training_is_one_part(getkey, monkeypatch):
+    go, ends = program.run_seeds, []
+
+    def part(state, initial, begin, end, inputs, plan):
+        ends.append(end)
+        return go(state, initial, begin, end, inputs, plan)
+
+    monkeypatch.setattr(program, "run_seeds", part)
+    net, params, keys = seeds(getkey)
+    run(net, params, keys, epochs=7)
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    monkeypatch.setattr(program, "FIRST_PART", 2.5 * size * ROWS)
+    monkeypatch.setattr(program, "PART_SECONDS", 1e9)
+    run(net, params, keys, epochs=7)
+    assert ends == [7, 2, 7]
+
+
 def test_ctrl_c_is_obeyed_between_parts(getkey, monkeypatch):
     go, ends = program.run_seeds, []
 
@@ -404,6 +422,7 @@ def test_ctrl_c_is_obeyed_between_parts(getkey, monkeypatch):
         signal.raise_signal(signal.SIGINT)
         return go(state, initial, begin, end, inputs, plan)
 
+    monkeypatch.setattr(program, "FIRST_PART", 0)
     monkeypatch.setattr(program, "run_seeds", part)
     # Shells start what runs in the background with the signal ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

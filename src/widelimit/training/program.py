@@ -1,6 +1,7 @@
 """The compiled program of `train`: all seeds, epochs and probes, in segments."""
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ from widelimit.training.progress import notify
 
 PART_SECONDS = 1.0
 """Of a part of a training, after which Python is back."""
+
+FIRST_PART = 5e9
+"""Products of weights with inputs in the first part: below a second everywhere."""
 
 
 class State(NamedTuple):
@@ -98,7 +102,10 @@ def run_in_parts(state: State, initial: Params, inputs: Inputs, plan: Plan) -> S
     Raises:
         ValueError: If rows on the host could not be read.
     """
-    done, count = 0, 1
+    shape = inputs.x.shape
+    products = math.prod(shape[:-1])  # rows, and the positions in each
+    products *= sum(leaf.size for leaf in jax.tree.leaves(initial))
+    done, count = 0, max(1, int(FIRST_PART / max(products, 1)))
     while True:
         end = min(done + count, plan.epochs)
         started = time.monotonic()
