@@ -69,6 +69,18 @@ def check_unmasked(caller: str, name: str, value: Any) -> None:
         )
 
 
+def as_array(caller: str, name: str, value: Any) -> np.ndarray:
+    """An array or list as an array, if its rows are of one length and none masked."""
+    check_unmasked(caller, name, value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{caller}` needs `{name}` with rows of one length. Got rows that differ "
+            "in length."
+        ) from error
+
+
 def check_finite(caller: str, name: str, value: Any, dtype: Any = None) -> None:
     """Raise if any entry of `value` is NaN or infinite, naming the first one.
 
@@ -201,13 +213,7 @@ def check_rows(caller: str, name: str, x: Any) -> None:
 
 def finite_inputs(caller: str, name: str, x: Any, dtype: str) -> np.ndarray:
     """The inputs as an array of one row each, if they are finite real numbers."""
-    check_unmasked(caller, name, x)
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(
-            f"`{caller}` needs `{name}` with rows of one length. Got rows that differ."
-        ) from error
+    array = as_array(caller, name, x)
     if array.ndim == 0 and array.dtype.kind not in "fiub":
         raise ValueError(f"`{caller}` needs an array as `{name}`. Got `{name}={x!r}`.")
     if array.ndim < 2 or array.size == 0:

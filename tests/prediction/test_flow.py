@@ -228,7 +228,10 @@ G = np.zeros((N, 2, D))
         ((Y, Y), r"`initial.gradients` of shape \(5, 2, 2\). Got .*\(5, 2\)"),
         ((Y, None), "numbers as `initial.gradients`. Got None"),
         ((Y + 0j, G), "`initial.values`. Got an array of `dtype=complex128`"),
-        (([[0.0], [1.0, 2.0]], G), "`initial.values`. Got rows that differ"),
+        (
+            ([[0.0], [1.0, 2.0]], G),
+            "`initial.values` with rows of one length. Got rows that differ",
+        ),
         ((Y, G * np.nan), "finite numbers in `initial.gradients`"),
     ],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import ArrayLike
 
-from widelimit._checks import check_finite, check_kind, check_unmasked
+from widelimit._checks import as_array, check_finite, check_kind
 from widelimit.prediction.predictor import Prediction
 
 
@@ -22,13 +22,12 @@ def check_targets(caller: str, y: ArrayLike, rows: int, name: str = "y") -> np.n
     Raises:
         ValueError: If they are no real numbers, or not as many.
     """
-    check_unmasked(caller, name, y)
-    targets = np.asarray(y)
+    targets = as_array(caller, name, y)
     if targets.dtype.kind not in "fiu":
         raise ValueError(
             f"`{caller}` needs real numbers as targets. Got `{name}.dtype="
-            f"{targets.dtype}`. "
-            "Encode two classes as +1 and -1, more as rows of outputs."
+            f"{targets.dtype}`. Encode two classes as +1 and -1, more as rows of "
+            "outputs."
         )
     if targets.ndim not in (1, 2) or len(targets) != rows or not targets.size:
         raise ValueError(
@@ -70,13 +69,7 @@ def checked_initial(
 def _numbers(
     caller: str, name: str, given: ArrayLike, shape: tuple[int, ...]
 ) -> np.ndarray:
-    check_unmasked(caller, name, given)
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise ValueError(
-            f"`{caller}` needs an array as `{name}`. Got rows that differ in length."
-        ) from error
+    array = as_array(caller, name, given)
     if array.dtype.kind not in "fiu":
         got = "None" if given is None else f"an array of `dtype={array.dtype}`"
         raise ValueError(

@@ -9,11 +9,11 @@ import scipy.linalg
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from widelimit._checks import (
+    as_array,
     check_count,
     check_finite,
     check_number,
     check_rows,
-    check_unmasked,
     finite_inputs,
 )
 from widelimit.kernels import jacobian_kernel
@@ -313,8 +313,7 @@ def _factor(
 def _check_gradients(
     caller: str, gradients: ArrayLike, where: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n d"]:
-    check_unmasked(caller, "gradients", gradients)
-    slopes = np.asarray(gradients)
+    slopes = as_array(caller, "gradients", gradients)
     if slopes.shape != where.shape or slopes.dtype.kind not in "fiu":
         raise ValueError(
             f"`{caller}` needs one real gradient per input, of shape {where.shape}. "

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from widelimit._checks import (
+    as_array,
     check_count,
     check_finite,
     check_one_of,
     check_positive,
-    check_unmasked,
 )
 from widelimit.kernels.jacobian import JacobianKernel
 from widelimit.kernels.spectrum_repeats import check_distinct
@@ -197,8 +197,7 @@ def _checked_kernel(kernel: Any) -> np.ndarray | SymmetricOperator:
     if not isinstance(kernel, np.ndarray):
         if not hasattr(kernel, "__array__") or hasattr(kernel, "matvec"):
             return kernel
-    check_unmasked(CALLER, "kernel", kernel)
-    matrix = np.asarray(kernel)
+    matrix = as_array(CALLER, "kernel", kernel)
     if matrix.dtype.kind not in "fiub":
         raise ValueError(
             f"`{CALLER}` needs real numbers. Got `kernel.dtype={matrix.dtype}`."
@@ -216,8 +215,7 @@ def _checked_kernel(kernel: Any) -> np.ndarray | SymmetricOperator:
 
 
 def _checked_targets(targets: ArrayLike, rows: int) -> np.ndarray:
-    check_unmasked(CALLER, "targets", targets)
-    b = np.asarray(targets)
+    b = as_array(CALLER, "targets", targets)
     if b.dtype.kind not in "fiub":
         raise ValueError(
             f"`{CALLER}` needs real numbers as `targets`. Got `targets.dtype="

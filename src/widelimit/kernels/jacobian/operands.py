@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from widelimit._checks import as_array
 from widelimit.kernels.jacobian.pairs import Numbers
 
 Kind = Literal["vector", "matrix", "vector or matrix"]
@@ -49,7 +50,7 @@ def _real(caller: str, u: Any, dtype: np.dtype) -> Numbers:
         if jnp.issubdtype(u.dtype, jnp.integer) or u.dtype == bool:
             return u.astype(jnp.asarray(dtype.type(0)).dtype)  # float32 without x64
     else:
-        u = _array(caller, "u", u)
+        u = as_array(caller, "u", u)
         if u.dtype.kind in "fiub":
             return u.astype(dtype, copy=False)
     raise ValueError(
@@ -73,7 +74,7 @@ def checked_index(index: Any, count: int) -> Any:
     """
     if index is None:
         return slice(None)
-    index = index if isinstance(index, slice) else _array("select", "index", index)
+    index = index if isinstance(index, slice) else as_array("select", "index", index)
     if not isinstance(index, slice) and not index.size:
         index = index.astype(int)  # an empty list makes an array of floats
     try:
@@ -116,7 +117,7 @@ def checked_pairs(
 
 
 def _numbers(name: str, given: Any, count: int) -> Numbers:
-    array = given if isinstance(given, jax.Array) else _array("blocks", name, given)
+    array = given if isinstance(given, jax.Array) else as_array("blocks", name, given)
     if isinstance(array, np.ndarray) and not array.size:
         array = array.astype(int)
     if array.ndim != 1 or not jnp.issubdtype(array.dtype, jnp.integer):
@@ -135,12 +136,3 @@ def _numbers(name: str, given: Any, count: int) -> Numbers:
             f"{outside[0]}."
         )
     return array
-
-
-def _array(caller: str, name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(
-            f"`{caller}` needs an array as `{name}`. Got rows that differ in length."
-        ) from error
