@@ -107,6 +107,7 @@ def test_parts_are_those_of_the_matrix(kernel, rows, columns):
     u = np.random.default_rng(1).normal(size=part.shape[1])
     same(part @ u, expected @ u)
     same(part.T.dense(), expected.T)
+    same(part.part().dense(), whole.reshape(kernel.shape))
     if columns == "both" and rows == "value":
         assert part.select(slice(2)).shape == (2, 16)
 

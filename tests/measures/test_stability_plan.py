@@ -9,6 +9,7 @@ import oracles
 from oracles import unchecked
 from widelimit.activations import ReLU
 from widelimit.attacks import PGD, attack, minimal_flip, smallest_radius
+from widelimit.kernels import empirical_jacobian_ntk, empirical_ntk
 from widelimit.layers import (
     Activation,
     BatchNorm,
@@ -104,6 +105,9 @@ def test_a_network_in_training_mode_is_refused(getkey):
             smallest_radius(*hit, high=1.0)
         with pytest.raises(ValueError, match="`minimal_flip` needs .*evaluation mode"):
             minimal_flip(*hit[1:4], max_distance=1.0)
+    for kernel in (empirical_ntk, empirical_jacobian_ntk):
+        with pytest.raises(ValueError, match=f"^`{kernel.__name__}` needs .*evaluation"):
+            kernel(hidden, params, X)
     NETWORK.apply_training(params, X)  # it trains as before
 
 

@@ -140,6 +140,14 @@ def test_the_prior_is_the_jacobian_nngp():
             {"x": X, "values": Y, "gradients": G[:2]},
             r"of shape \(5, 2\). Got `gradients.shape=\(2, 2\)`.*`gradient_x`",
         ),
+        (
+            {"x": X, "values": Y, "gradient_x": G[:, :1], "gradients": G[:, :1]},
+            r"with 2 features, as those before. Got `gradient_x.shape=\(5, 1\)`",
+        ),
+        (
+            {"gradient_x": G[:, :, None], "gradients": G},
+            r"`gradient_x` .*`gradient_x.shape=\(5, 2, 1\)`",
+        ),
         ({"gradients": G}, "needs `gradient_x` for `gradients` without values"),
         ({"x": X, "values": Y, "noise": -1.0}, "`noise >= 0`. Got `noise=-1.0`"),
         (

@@ -11,6 +11,7 @@ from jaxtyping import ArrayLike
 
 from widelimit._checks import check_one_array, finite_inputs
 from widelimit.layers import AbstractLayer, Params, Shape
+from widelimit.layers.evaluation import evaluating
 
 
 def check_network(caller: str, network: Any) -> None:
@@ -145,8 +146,11 @@ def check_function(
         "function of one that takes a single input."
     )
     try:
-        y = jax.eval_shape(f, params, batch)
+        with evaluating(caller):
+            y = jax.eval_shape(f, params, batch)
     except (TypeError, ValueError, IndexError) as error:
+        if str(error).startswith(f"`{caller}`"):  # it trains, as `evaluating` says
+            raise
         raise ValueError(
             f"{needs}. Got {f!r}, which fails for inputs of shape {batch.shape}: "
             f"{str(error).rstrip('.')}. {cure}"

@@ -151,11 +151,14 @@ def _check_memory(
         )
     needed = math.prod(shape) * size / GIB
     if needed > memory:
-        axes = len(shape) > 3
+        cures = ["pass fewer rows at a time"]
+        if len(shape) > 3:
+            cures.append("leave out `output_axes`")
+        if work.entries > 1:
+            cures.append("take products by `empirical_jacobian_operator`")
         raise ValueError(
             f"`{caller}` needs {needed:.3g} GiB for a kernel of shape {shape}. Got "
-            f"`memory={memory}`. Give more, pass fewer rows at a time"
-            f"{', or leave out `output_axes`' if axes else ''}."
+            f"`memory={memory}`. Give more, or {', or '.join(cures)}."
         )
 
 

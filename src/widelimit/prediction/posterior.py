@@ -273,9 +273,8 @@ def _observations(
         return inputs[0], parts[0]
     if gradient_x is not None:
         where = finite_inputs(caller, "gradient_x", gradient_x, "float64")
-        check_rows(caller, "gradient_x", where)
-        if inputs:
-            new_inputs(caller, where, inputs[0].shape[1])
+        features = inputs[0].shape[1] if inputs else where[0].size
+        where = new_inputs(caller, where, features, "gradient_x")
     elif inputs:
         slopes = _check_gradients(caller, gradients, inputs[0])
         parts[0][:, 1:] = slopes

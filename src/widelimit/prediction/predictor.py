@@ -147,13 +147,16 @@ def split(both: Float[np.ndarray, "*t m r o"], single: bool) -> Prediction:
     return Prediction(values, gradients)
 
 
-def new_inputs(caller: str, x: ArrayLike, features: int) -> Float[np.ndarray, "m d"]:
+def new_inputs(
+    caller: str, x: ArrayLike, features: int, name: str = "x"
+) -> Float[np.ndarray, "m d"]:
     """The inputs as float64, if they are rows of that many finite numbers.
 
     Args:
         caller: Name of the public function, for messages.
         x: Inputs, one per row.
         features: How many there must be.
+        name: What to call them.
 
     Returns:
         The array.
@@ -161,11 +164,11 @@ def new_inputs(caller: str, x: ArrayLike, features: int) -> Float[np.ndarray, "m
     Raises:
         ValueError: If they are not.
     """
-    rows = finite_inputs(caller, "x", x, "float64")
-    check_rows(caller, "x", rows)
+    rows = finite_inputs(caller, name, x, "float64")
+    check_rows(caller, name, rows)
     if rows.shape[1] != features:
         raise ValueError(
             f"`{caller}` needs inputs with {features} features, as those before. Got "
-            f"`x.shape={rows.shape}`."
+            f"`{name}.shape={rows.shape}`."
         )
     return rows

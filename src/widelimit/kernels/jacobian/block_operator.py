@@ -68,7 +68,10 @@ class JacobianKernel(JacobianPairs):
         )
 
     def part(self, rows: Part = "both", columns: Part = "both") -> "JacobianKernel":
-        """A sub-block: values or gradients only.
+        """A sub-block of the whole kernel: values or gradients only.
+
+        It starts from the whole kernel even if this is a sub-block already, so that
+        `part()` is the way back.
 
         Args:
             rows: `"both"`, `"value"` or `"gradient"`.
