@@ -106,7 +106,9 @@ def test_a_network_in_training_mode_is_refused(getkey):
         with pytest.raises(ValueError, match="`minimal_flip` needs .*evaluation mode"):
             minimal_flip(*hit[1:4], max_distance=1.0)
     for kernel in (empirical_ntk, empirical_jacobian_ntk):
-        with pytest.raises(ValueError, match=f"^`{kernel.__name__}` needs .*evaluation"):
+        with pytest.raises(
+            ValueError, match=f"^`{kernel.__name__}` needs .*evaluation"
+        ):
             kernel(hidden, params, X)
     NETWORK.apply_training(params, X)  # it trains as before
 

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike
 
 from widelimit._checks import check_one_array, finite_inputs
 from widelimit.layers import AbstractLayer, Params, Shape
-from widelimit.layers.evaluation import evaluating
+from widelimit.layers.evaluation import TrainingModeError, evaluating
 
 
 def check_network(caller: str, network: Any) -> None:
@@ -137,6 +137,7 @@ def check_function(
         caller: Function to name.
 
     Raises:
+        TrainingModeError: If it calls a network in training mode.
         ValueError: If it does not.
     """
     batch = jax.ShapeDtypeStruct((2, *row.shape[1:]), row.dtype)
@@ -148,9 +149,9 @@ def check_function(
     try:
         with evaluating(caller):
             y = jax.eval_shape(f, params, batch)
+    except TrainingModeError:
+        raise
     except (TypeError, ValueError, IndexError) as error:
-        if str(error).startswith(f"`{caller}`"):  # it trains, as `evaluating` says
-            raise
         raise ValueError(
             f"{needs}. Got {f!r}, which fails for inputs of shape {batch.shape}: "
             f"{str(error).rstrip('.')}. {cure}"

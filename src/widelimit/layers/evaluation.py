@@ -9,6 +9,10 @@ _CALLER: contextvars.ContextVar[str | None] = contextvars.ContextVar(
 )
 
 
+class TrainingModeError(ValueError):
+    """A network normalises by the batch at hand where it is to be measured."""
+
+
 @contextlib.contextmanager
 def evaluating(caller: str) -> Iterator[None]:
     """Within it, layers that normalise by the batch refuse to train.
@@ -30,11 +34,11 @@ def check_not_evaluating() -> None:
     """Refuse to train a network that is being measured.
 
     Raises:
-        ValueError: If so.
+        TrainingModeError: If so.
     """
     caller = _CALLER.get()
     if caller is not None:
-        raise ValueError(
+        raise TrainingModeError(
             f"`{caller}` needs a network in evaluation mode, in which an output depends"
             " on its own input alone. Got one that normalises by the batch at hand. "
             "Call the network or `network.apply`, not `network.apply_training`."
