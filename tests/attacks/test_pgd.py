@@ -71,6 +71,7 @@ def test_it_reaches_the_optimum_in_a_box(norm, data):
         assert found.loss_after[i] <= -best.fun + 1e-6
 
 
+@pytest.mark.slow
 def test_random_starts_find_what_the_gradient_hides():
     x, y = jnp.zeros((4, 3)), jnp.ones((4, 1))
     plain = attack(PGD(0.5), parabola, (), x, y)

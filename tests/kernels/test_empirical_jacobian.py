@@ -255,6 +255,7 @@ def test_the_distance_from_the_limit_falls_as_the_root_of_the_width(getkey):
     assert abs(slope + 0.5) < 0.08
 
 
+@pytest.mark.slow
 def test_it_predicts_a_step_of_jacobian_regularised_training():
     r"""kim2023, Lemma 6, with $\lambda$: its $\Psi$ leaves it out.
 

@@ -78,7 +78,9 @@ def test_the_block_is_the_same_inside_compiled_programs(getkey, second):
         empirical_jacobian_nngp_block(cut, params[:-1], jnp.asarray(X))
 
 
-@pytest.mark.parametrize("activation", [Erf(), ReLU()])
+@pytest.mark.parametrize(
+    "activation", [Erf(), pytest.param(ReLU(), marks=pytest.mark.slow)]
+)
 def test_the_average_over_initialisations_is_the_limit(getkey, activation):
     net = kim2023_network(depth=1, width=50, activation=activation, kappa=0.6)
     limit = jacobian_kernel(net, X, Z, kind="nngp").dense()

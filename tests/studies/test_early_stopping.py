@@ -54,9 +54,8 @@ def test_mistakes_are_told(changes, message):
         STUDY.configure(changes=changes)
 
 
-@pytest.mark.parametrize(
-    "schedule", ["paper", pytest.param("constant", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["paper", "constant"])
 def test_training_scores_are_those_of_a_network_trained_apart(schedule):
     changes = {
         "scales": "raw", "schedules": schedule, "networks": "4x2", "seeds": 1,

@@ -40,6 +40,7 @@ def result(place):
     return run(place)
 
 
+@pytest.mark.slow
 def test_a_killed_trial_goes_on_with_the_same_numbers(result, place):
     assert sorted(p.name for p in place.iterdir()) == ["seed-0.npz", "seed-1.npz"]
     (place / "seed-1.npz").unlink()  # killed while the second seed trained

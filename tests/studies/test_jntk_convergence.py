@@ -64,6 +64,7 @@ def test_claims_find_what_was_drawn(tmp_path, monkeypatch, agrees):
     assert {c.series for c in figure.panels[0].curves} == {"L = 1", "L = 3"}
 
 
+@pytest.mark.slow
 def test_the_trial_against_all_weights_gradients():
     config = {
         "rows": 7, "features": 3, "activation": "erf", "kappa": 0.3, "depth": 1,

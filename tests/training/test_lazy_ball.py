@@ -61,6 +61,7 @@ def test_the_distance_is_that_of_the_unit_that_moved_most(params, getkey):
     assert LazyBall(params, 1.01 * float(found)).contains(now)
 
 
+@pytest.mark.slow
 def test_wide_networks_are_summed_row_after_row(getkey):
     params = ({"weight": jax.random.normal(getkey(), (260, 4200))},)
     now = moved(params, getkey, 0.3)

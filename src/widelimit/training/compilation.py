@@ -7,8 +7,13 @@ import jax.numpy as jnp
 
 from widelimit._cores import cpu_count
 
-# Products by YNNPACK, as ever, but convolutions by Eigen.
-EIGEN = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+# Products and sums by YNNPACK, as ever, but convolutions by Eigen.
+KINDS = ("INDIVIDUAL_DOT", "REDUCE")
+EIGEN = {
+    "xla_cpu_experimental_ynn_fusion_type": ",".join(
+        f"LIBRARY_FUSION_TYPE_{kind}" for kind in KINDS
+    )
+}
 
 
 def compiler_options(images: bool) -> dict[str, str]:
