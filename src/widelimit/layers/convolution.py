@@ -240,8 +240,6 @@ def _weight_gradient(
     the one's channels and its height times the other's, not its whole area times
     channels. With a stride, that is so for every residue of $\delta$ modulo it.
 
-    Tiles are of one size, with a smaller one at the end where that does not divide.
-
     Args:
         x: Inputs.
         y: Cotangents of the outputs.
@@ -256,7 +254,7 @@ def _weight_gradient(
         row = ((1, *window), (1, *strides), ((0, 0), *margins))
         return _weight_gradient(x[:, None], y[:, None], *row)[0]
     (height, width), (step, across), ((above, _), sides) = window, strides, margins
-    n, down, columns = y.shape[:3]
+    down, columns = y.shape[1:3]
 
     def of_tile(x: Array, y: Array) -> tuple[Array, ...]:
         x = jnp.pad(x, ((0, 0), (0, 0), sides, (0, 0)))
@@ -274,26 +272,7 @@ def _weight_gradient(
             found.append(jnp.einsum("nhwi,nhwo->io", *pair))
         return tuple(found)
 
-    most = min(n, max(1, TILE // (x.shape[1] * columns)))
-    tile = max(k for k in range(1, most + 1) if n % k == 0)
-    if 2 * tile <= most:  # a remainder costs less than tiles that are too small
-        tile = most
-    whole = n - n % tile
-    if tile == n:
-        total = of_tile(x, y)
-    else:
-
-        def add(total: Any, pair: tuple[Array, Array]) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, of_tile(*pair)), None
-
-        def tiles(a: Array) -> Array:
-            return jnp.reshape(a[:whole], (n // tile, tile, *a.shape[1:]))
-
-        shapes = jax.eval_shape(of_tile, x[:1], y[:1])
-        start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-        total, _ = jax.lax.scan(add, start, (tiles(x), tiles(y)))
-        if whole < n:
-            total, _ = add(total, (x[whole:], y[whole:]))
+    total = _sum_of_tiles(of_tile, x, y, TILE // (x.shape[1] * columns))
     ends = (width, x.shape[-1], -1, y.shape[-1])
     parts = [jnp.reshape(part, ends) for part in total]
     return jnp.stack([parts[i % step][:, :, i // step] for i in range(height)])
@@ -303,3 +282,41 @@ def _rows(y: Array, start: int, excess: int) -> Array:
     """Rows from `start` to `excess` behind the last; those that are not there, zero."""
     pads = ((0, 0, 0), (-start, excess, 0), (0, 0, 0), (0, 0, 0))
     return jax.lax.pad(y, jnp.zeros((), y.dtype), pads)
+
+
+def _sum_of_tiles(
+    of_tile: Callable[[Array, Array], tuple[Array, ...]], x: Array, y: Array, most: int
+) -> tuple[Array, ...]:
+    """A sum over images, some at a time.
+
+    Tiles are of one size, with a smaller one at the end where that does not divide.
+
+    Args:
+        of_tile: The sum over the images of a tile.
+        x: Inputs, image by image.
+        y: The like.
+        most: Most images of a tile, about.
+
+    Returns:
+        The sum.
+    """
+    n, most = len(x), min(len(x), max(1, most))
+    tile = max(k for k in range(1, most + 1) if n % k == 0)
+    if 2 * tile <= most:  # a remainder costs less than tiles that are too small
+        tile = most
+    if tile == n:
+        return of_tile(x, y)
+    whole = n - n % tile
+
+    def add(total: Any, pair: tuple[Array, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, of_tile(*pair)), None
+
+    def tiles(a: Array) -> Array:
+        return jnp.reshape(a[:whole], (n // tile, tile, *a.shape[1:]))
+
+    shapes = jax.eval_shape(of_tile, x[:1], y[:1])
+    start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    total, _ = jax.lax.scan(add, start, (tiles(x), tiles(y)))
+    if whole < n:
+        total, _ = add(total, (x[whole:], y[whole:]))
+    return total
