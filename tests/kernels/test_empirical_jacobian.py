@@ -90,7 +90,6 @@ def test_tiles_make_the_same_kernel(output_axes):
         assert_close(k, expected)
 
 
-@pytest.mark.slow
 def test_parts_of_many_rows_make_the_same_kernel():
     params, x = drawn(SMALL, rows=33, shape=(7,))
     expected = naive(SMALL, params, x, x)

@@ -83,9 +83,7 @@ def empirical_jacobian_nngp(
     with jax.enable_x64(dtype == "float64"):
         work = Work(
             lambda x: _jets(network, params, x),
-            lambda one, two, same: [
-                (0, 0, _covariance(network, one, two, same, r)[None])
-            ],
+            lambda one, two, same: _covariance(network, one, two, same, r)[None],
             1,
             1,
             row=r * bytes_of_row(network, a.shape[1:], dtype),

@@ -107,24 +107,20 @@ def jacobian_work(
     options = (outputs, output_axes, per_layer)
     return Work(
         lambda x: forward(stages, x),
-        lambda one, two, same: _blocks(stages, one, two, *options, same),
+        lambda one, two, same: _tile(stages, one, two, *options, same),
         outputs,
         layers=blocks,
         row=kept + TEMPORARIES * passing,
         pair=pair * (PAIRS * blocks + 2),
         entries=entries,
-        entries_first=True,
     )
 
 
-def _blocks(stages, one, two, outputs, output_axes, per_layer, same):
-    """Blocks of a tile: the stages' shares, while cotangents go back through them."""
+def _tile(stages, one, two, outputs, output_axes, per_layer, same):
+    """A tile: the stages' shares, while cotangents go back through them."""
     options = {"output_axes": output_axes, "per_layer": per_layer}
     found = backward(stages, one, None if same else two, **options)
-    return [
-        (i, j, finished_jets(shares, outputs, *options.values(), same and i == j))
-        for (i, j), shares in found.items()
-    ]
+    return finished_jets(found, outputs, *options.values(), same)
 
 
 @functools.lru_cache(maxsize=256)

@@ -72,9 +72,7 @@ def empirical_nngp(
     with jax.enable_x64(dtype == "float64"):
         work = Work(
             lambda x: _features(network, params, x),
-            lambda one, two, same: [
-                (0, 0, last_covariance(network, one, two, same)[None])
-            ],
+            lambda one, two, same: last_covariance(network, one, two, same)[None],
             1,
             1,
             row=bytes_of_row(network, a.shape[1:], dtype),

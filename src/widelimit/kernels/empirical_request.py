@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from widelimit._checks import check_positive
 from widelimit.kernels.empirical_checks import check_params, input_pair, params_dtype
 from widelimit.kernels.empirical_tiles import GIB, TilePlan, in_tiles, plan_tiles
-from widelimit.kernels.empirical_work import Work, swapped
+from widelimit.kernels.empirical_work import Work
 from widelimit.layers import AbstractLayer, Params
 
 Network = AbstractLayer | Callable[[Any, Any], Any]
@@ -164,16 +163,5 @@ def in_one_piece(
     )
     one = work.factors(x1)
     two = one if x2 is None else work.factors(x2)
-    kernel = _joined(work, work.products(one, two, x2 is None))
+    kernel = work.products(one, two, x2 is None)
     return kernel if per_layer else kernel[0]
-
-
-def _joined(work: Work, blocks: list[tuple[int, int, Array]]) -> Array:
-    """A kernel made of its blocks, and of those that are symmetric to them."""
-    parts = {(i, j): work.by_inputs(block) for i, j, block in blocks}
-    parts |= {(j, i): swapped(part) for (i, j), part in parts.items() if i != j}
-    starts = sorted({i for i, _ in parts})
-    rows = [jnp.concatenate([parts[i, j] for j in starts], 3) for i in starts]
-    kernel = jnp.concatenate(rows, 1)
-    h, n, e, m, _, *axes = kernel.shape
-    return kernel.reshape(h, n * e, m * e, *axes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from widelimit.kernels.empirical_work import Work, swapped
+from widelimit.kernels.empirical_work import Work
 
 GIB = 2**30
 
@@ -115,30 +115,35 @@ def in_tiles(
     other, m = (x1, None) if x2 is None else (x2, len(x2))
     plan = plan_tiles(caller, work, len(x1), m, axes, x1.dtype.itemsize, memory)
     rows, columns, e = plan.rows, plan.columns, work.entries
-    result = np.empty((work.layers, len(x1), e, len(other), e, *axes), x1.dtype)
+    result = np.empty(plan.shape, x1.dtype)
     for i in range(0, len(x1), rows):
         one = work.factors(_padded(x1, i, rows))
         for j in range(i if x2 is None else 0, len(other), columns):
             same = x2 is None and i == j
             two = one if same else work.factors(_padded(other, j, columns))
-            for down, right, block in work.products(one, two, same):
-                block, row, column = np.asarray(block), i + down, j + right
-                if not np.isfinite(block).all():
-                    raise ValueError(
-                        f"`{caller}` needs parameters with finite outputs and "
-                        "gradients. Got NaN or infinite entries in the kernel. Check "
-                        "the parameters for NaN, or use float64 if they overflow."
-                    )
-                _place(result, work.by_inputs(block), row, column)
-                if x2 is None and row != column:
-                    _place(result, swapped(work.by_inputs(block)), column, row)
-    return result.reshape(plan.shape)
+            tile = np.asarray(work.products(one, two, same))
+            if not np.isfinite(tile).all():
+                raise ValueError(
+                    f"`{caller}` needs parameters with finite outputs and gradients. "
+                    "Got NaN or infinite entries in the kernel. Check the parameters "
+                    "for NaN, or use float64 if they overflow."
+                )
+            _place(result, tile, i * e, j * e)
+            if x2 is None and i != j:
+                _place(result, _swapped(tile), j * e, i * e)
+    return result
 
 
-def _place(result: np.ndarray, part: np.ndarray, row: int, column: int) -> None:
-    """Puts a part, as far as it is not padding, where it belongs."""
-    to = result[:, row : row + part.shape[1], :, column : column + part.shape[3]]
-    to[...] = part[:, : to.shape[1], :, : to.shape[3]]
+def _place(result: np.ndarray, tile: np.ndarray, row: int, column: int) -> None:
+    """Puts a tile, as far as it is not padding, where it belongs."""
+    to = result[:, row : row + tile.shape[1], column : column + tile.shape[2]]
+    to[...] = tile[:, : to.shape[1], : to.shape[2]]
+
+
+def _swapped(tile: np.ndarray) -> np.ndarray:
+    """A tile of a symmetric kernel as it is on the other side of the diagonal."""
+    order = (0, 2, 1, 4, 3)
+    return tile.transpose(order[: tile.ndim])
 
 
 def _check_memory(

@@ -38,27 +38,23 @@ class Work:
     Attributes:
         factors: From rows to what a tile needs of them.
         products: From the factors of two sets of rows, and whether these are the same,
-            to blocks of the tile, `h k l *o` with layers in front, each behind the
-            numbers of its first row and column of inputs. What is symmetric to a block
-            may be missing.
+            to the tile, `h k l *o` with layers in front.
         outputs: Number of outputs.
         layers: Number of blocks.
         row: Bytes for each row on either side of a tile.
         pair: Bytes for each pair.
         fixed: Bytes whatever the tile.
         entries: Rows of the kernel for each input.
-        entries_first: Whether rows of blocks are by entry and then by input.
     """
 
     factors: Callable[[Any], Any]
-    products: Callable[[Any, Any, bool], list[tuple[int, int, Any]]]
+    products: Callable[[Any, Any, bool], Array]
     outputs: int
     layers: int
     row: int | float
     pair: int | float
     fixed: int | float = 0
     entries: int = 1
-    entries_first: bool = False
 
     @property
     def least(self) -> int | float:
@@ -68,14 +64,6 @@ class Work:
     def alone(self, rows: int) -> int | float:
         """Bytes for one tile of all pairs of so many rows with themselves."""
         return self.fixed + rows * self.row + rows**2 * self.pair
-
-    def by_inputs(self, block: Any) -> Any:
-        """A block with axes `h n e m e *o`, whichever comes first in its rows."""
-        (h, k, m, *o), e = block.shape, self.entries
-        if not self.entries_first:
-            return block.reshape(h, k // e, e, m // e, e, *o)
-        order = (0, 2, 1, 4, 3, *range(5, 5 + len(o)))
-        return block.reshape(h, e, k // e, e, m // e, *o).transpose(order)
 
     def side(self, budget: float) -> int:
         """Most rows of a square tile within so many bytes, 0 if none."""
@@ -125,7 +113,7 @@ def work_for(
     pair = row.dtype.itemsize * entries * pairs * (one if output_axes else 1)
     contraction = Work(
         lambda x: _jacobians(network, params, x),
-        lambda one, two, same: [(0, 0, _contracted(one, two, *options, same))],
+        lambda one, two, same: _contracted(one, two, *options, same),
         one,
         layers=1,
         row=outputs * (weights + cost.activations),
@@ -139,9 +127,9 @@ def work_for(
     def multiplication(columns: int) -> Work:
         return Work(
             lambda x: x,
-            lambda one, two, same: [
-                (0, 0, _multiplied(network, params, one, two, columns, *options, same))
-            ],
+            lambda one, two, same: _multiplied(
+                network, params, one, two, columns, *options, same
+            ),
             one,
             layers=1,
             row=(1 + columns) * cost.activations / 2,
@@ -176,7 +164,7 @@ def _layered(network, params, shapes, row, output_axes, per_layer) -> Work:
     pair = row.dtype.itemsize * (outputs**2 if output_axes else 1)
     return Work(
         lambda x: _layer_factors(network, params, x),
-        lambda one, two, same: [(0, 0, _layer_products(one, two, *options, same))],
+        lambda one, two, same: _layer_products(one, two, *options, same),
         outputs,
         layers=blocks,
         row=bytes_of_row,
@@ -318,9 +306,3 @@ def mirrored(
     order = order[:, None] * outputs + jnp.arange(outputs)
     above = order[:, None, :, None] <= order[None, :, None, :]
     return jnp.where(above, kernel, kernel.transpose(0, 2, 1, 4, 3))
-
-
-def swapped(part: Any) -> Any:
-    """A part of a symmetric kernel, axes `h n e m e *o`, as it is on the other side."""
-    order = (0, 3, 4, 1, 2, 6, 5)
-    return part.transpose(order[: part.ndim])

@@ -10,7 +10,6 @@ from cotangents to their shares in the kernel.
 """
 
 import functools
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,7 +80,7 @@ def backward(
     *,
     output_axes: bool,
     per_layer: bool,
-) -> dict[tuple[int, int], Shares]:
+) -> list[list[Shares | None]]:
     """The shares of layers in the kernel, from the last stage to the first.
 
     Args:
@@ -93,15 +92,15 @@ def backward(
         per_layer: Whether to keep layers apart; else their sum is the only share.
 
     Returns:
-        The shares for each pair of parts, by their first row and column.
+        The shares for each pair of parts, row by row; `None` for those left out.
     """
     sides = (one,) if two is None else (one, two)
-    rows, columns = _starts(one[0]), _starts(sides[-1][0])
-    shift = len(rows) if two is not None else 0
+    rows, columns = len(one[0]), len(sides[-1][0])
+    shift = rows if two is not None else 0
     pairs = tuple(
         (i, j + shift)
-        for i in range(len(rows))
-        for j in range(i if two is None else 0, len(columns))
+        for i in range(rows)
+        for j in range(i if two is None else 0, columns)
     )
     entering = [sum(parts, ()) for parts in zip(*sides, strict=True)]
     cotangents = unit_jets(*stages[-1], entering[-1])
@@ -113,8 +112,8 @@ def backward(
         if per_layer:
             shares = tuple(a + b for a, b in zip(shares, found, strict=True))
         found = shares
-    keys = ((rows[i], columns[j - shift]) for i, j in pairs)
-    return dict(zip(keys, found, strict=True))
+    of = dict(zip(pairs, found, strict=True))
+    return [[of.get((i, j + shift)) for j in range(columns)] for i in range(rows)]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -201,12 +200,16 @@ def stage_shares(
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
 def finished_jets(
-    shares: Shares, outputs: int, output_axes: bool, per_layer: bool, same: bool
+    shares: list[list[Shares | None]],
+    outputs: int,
+    output_axes: bool,
+    per_layer: bool,
+    same: bool,
 ) -> Float[Array, "h k l *o"]:
-    """`finished`, with rows by derivative and then by input.
+    """`finished`, of all pairs of parts, with rows by input and then by derivative.
 
     Args:
-        shares: What each layer adds to the kernel, or the sum.
+        shares: What `backward` returned.
         outputs: Number of outputs.
         output_axes: Whether all outputs are paired.
         per_layer: Whether to keep layers apart.
@@ -215,16 +218,29 @@ def finished_jets(
     Returns:
         The kernel, layers in front.
     """
-    r, n, _, m, *axes = shares[0].shape
-    shares = tuple(share.reshape(r * n, r * m, *axes) for share in shares)
-    return finished(shares, outputs, output_axes, per_layer, same)
+    options = (outputs, output_axes, per_layer)
+
+    def part(i: int, j: int) -> Float[Array, "h r n r m *o"]:
+        layers = shares[i][j]
+        if layers is None:
+            across = part(j, i)
+            return across.transpose((0, 3, 4, 1, 2, 6, 5)[: across.ndim])
+        r, n, _, m, *axes = layers[0].shape
+        flat = (share.reshape(r * n, r * m, *axes) for share in layers)
+        found = finished(tuple(flat), *options, same and i == j)
+        return found.reshape(-1, r, n, r, m, *axes)
+
+    columns = range(len(shares[0]))
+    rows = [
+        jnp.concatenate([part(i, j) for j in columns], 4) for i in range(len(shares))
+    ]
+    kernel = jnp.concatenate(rows, 2)
+    h, r, n, _, m, *axes = kernel.shape
+    kernel = kernel.transpose((0, 2, 1, 4, 3, 5, 6)[: kernel.ndim])
+    return kernel.reshape(h, n * r, m * r, *axes)
 
 
 _input_jets = jax.jit(input_jets)
-
-
-def _starts(parts: Parts) -> list[int]:
-    return [0, *itertools.accumulate(part.shape[1] for part in parts[:-1])]
 
 
 def _flat(network: AbstractLayer, params: Params) -> Iterator[tuple[Any, Params]]:
