@@ -82,7 +82,7 @@ def as_array(caller: str, name: str, value: Any) -> np.ndarray:
 
 
 def check_finite(caller: str, name: str, value: Any, dtype: Any = None) -> None:
-    """Raise if any entry of `value` is NaN or infinite, naming the first one.
+    """Raise if any entry of `value` is masked, NaN or infinite, naming the first one.
 
     Args:
         caller: Function to name.
@@ -94,6 +94,7 @@ def check_finite(caller: str, name: str, value: Any, dtype: Any = None) -> None:
     Raises:
         ValueError: If so.
     """
+    check_unmasked(caller, name, value)
     array = value if isinstance(value, np.ndarray) else np.asarray(value)
     first, got, count = None, None, 0
     for start, block in row_blocks(array):
@@ -203,7 +204,8 @@ def check_one_of(caller: str, name: str, value: Any, choices: Collection[Any]) -
 
 
 def check_rows(caller: str, name: str, x: Any) -> None:
-    """Raise unless `x` is a two-dimensional array with at least one row."""
+    """Raise unless `x` is a matrix with at least one row, and none of it masked."""
+    check_unmasked(caller, name, x)
     if x.ndim != 2 or x.shape[0] == 0:
         raise ValueError(
             f"`{caller}` needs `{name}` as a matrix with one input per row. Got "

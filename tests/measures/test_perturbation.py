@@ -238,6 +238,10 @@ def test_sampling_in_float32():
             r"`x` as a matrix with one input per row. Got `x.shape=\(5,\)",
         ),
         ({"x": jnp.ones((0, 5))}, r"Got `x.shape=\(0, 5\)`"),
+        (
+            {"x": np.ma.masked_greater(np.asarray(X), 0)},
+            "numbers without a mask in `x`",
+        ),
         ({"radius": 0.0}, "finite `radius > 0`. Got `radius=0.0`"),
         ({"radius": math.inf}, "Got `radius=inf`"),
         ({"draws": 1}, "`draws >= 2`. Got `draws=1`"),

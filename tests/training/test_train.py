@@ -443,6 +443,14 @@ def test_initialisations_share_one_program(getkey):
         ({"x": X[0]}, r"`train` needs `x` as a matrix.*Got `x.shape=\(3,\)`"),
         ({"x": np.ones((ROWS, D), "g")}, r"floating.*64 bits.*Got `x.dtype=float128`"),
         ({"x": X[:0]}, r"Got `x.shape=\(0, 3\)`"),
+        (
+            {"x": np.ma.masked_array(np.asarray(X), np.asarray(X) == X[3, 1])},
+            "`train` needs numbers without a mask in `x`. Got 1 masked",
+        ),
+        (
+            {"targets": np.ma.masked_equal(np.asarray(TARGETS["cross-entropy"]), 1)},
+            "numbers without a mask in `targets`. Got 11 masked",
+        ),
         ({"checkpoint": "x"}, r"`Checkpoint` as `checkpoint`. Got `checkpoint='x'`"),
         ({"scaling": 3}, r"`PixelScaling` as `scaling`. Got `scaling=3`. Write"),
         ({"augmentation": 3}, r"a function as `augmentation`.*Write `CropFlip\(\)`"),

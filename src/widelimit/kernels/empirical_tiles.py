@@ -123,10 +123,11 @@ def in_tiles(
             two = one if same else work.factors(_padded(other, j, columns))
             tile = np.asarray(work.products(one, two, same))
             if not np.isfinite(tile).all():
+                wider = ", or use float64 if they overflow"
                 raise ValueError(
                     f"`{caller}` needs parameters with finite outputs and gradients. "
                     "Got NaN or infinite entries in the kernel. Check the parameters "
-                    "for NaN, or use float64 if they overflow."
+                    f"for NaN{wider if tile.dtype == 'float32' else ' and their size'}."
                 )
             _place(result, tile, i * e, j * e)
             if x2 is None and i != j:
