@@ -106,6 +106,17 @@ def test_parts_of_many_rows_make_the_same_kernel():
     assert_close(block, total)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_inputs_of_many_features(rows):
+    network = Sequential((Dense(3, 1.2, 0.3), Activation(Sine()), Dense(1)))
+    params, x = drawn(network, rows=rows, shape=(300,))  # a row alone has two parts
+    k = empirical_jacobian_ntk(network, params, x)
+    assert_close(k, trace(naive(network, params, x, x).sum(0)))
+    operator = empirical_jacobian_operator(network, params, x)
+    np.testing.assert_allclose(operator.diagonal(), np.diag(k), rtol=1e-12)
+    assert empirical_jacobian_plan(network, params, x[:1]).shape == (1, 301, 301)
+
+
 def test_entries_of_values_are_the_tangent_kernel():
     params, x = drawn(DENSE, rows=5)
     options = {"output_axes": True, "per_layer": True}

@@ -10,6 +10,7 @@ from cotangents to their shares in the kernel.
 """
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,7 +65,8 @@ def forward(stages: list[Stage], x: Float[Array | np.ndarray, "n *s"]) -> list[P
     Returns:
         Arrays `r n *t` for each stage, one for each part of the rows.
     """
-    count = max(min(PARTS, len(x) * (1 + x[0].size) // ROWS), 1)
+    entries = len(x) * (1 + math.prod(x.shape[1:]))
+    count = max(min(PARTS, len(x), entries // ROWS), 1)
     starts = [len(x) * k // count for k in range(count)]
     ends = [*starts[1:], len(x)]
     jets = [tuple(_input_jets(x[i:j]) for i, j in zip(starts, ends, strict=True))]

@@ -5,6 +5,7 @@ then the derivatives along $d$ directions, which here are the coordinates of eac
 own input. Rows do not meet, so one forward pass per direction serves all rows.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ def input_jets(x: Float[Array, "n *s"]) -> Float[Array, "r n *s"]:
     Returns:
         The inputs and the unit vectors.
     """
-    d = x[0].size
+    d = math.prod(x.shape[1:])
     units = jnp.eye(d, dtype=x.dtype).reshape(d, 1, *x.shape[1:])
     return joined(x, jnp.broadcast_to(units, (d, *x.shape)))
 
