@@ -228,7 +228,7 @@ def finite_inputs(caller: str, name: str, x: Any, dtype: str) -> np.ndarray:
             f"`{caller}` needs real numbers in `{name}`. Got `{name}.dtype="
             f"{array.dtype}`."
         )
-    check_finite(caller, name, array)
+    check_finite(caller, name, array, dtype)
     return array.astype(dtype)
 
 

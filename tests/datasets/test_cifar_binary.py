@@ -35,7 +35,7 @@ def test_planes_are_red_green_blue_row_by_row(tmp_path):
         (b"", "records of 3073 bytes. Got 0 bytes in .*bad.bin"),
         (
             bytes(3073 * 2 - 1),
-            "Got 6145 bytes in .*bad.bin', 2.00 records: .*truncated",
+            "Got 6145 bytes in .*bad.bin', 1 records and 3072 bytes: .*truncated",
         ),
         (
             bytes(3073) + b"\x0a" + bytes(3072),

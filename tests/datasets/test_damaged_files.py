@@ -40,6 +40,12 @@ def flip(path):
     path.write_bytes(data)
 
 
+def encrypted(path):
+    data = path.read_bytes()
+    entry = data.index(b"PK\x01\x02") + 8  # flags in the central directory
+    path.write_bytes(data[:entry] + bytes([data[entry] | 1]) + data[entry + 1 :])
+
+
 def lone_array(path):
     with path.open("wb") as file:
         np.save(file, np.arange(3))
@@ -50,6 +56,7 @@ def lone_array(path):
     [
         (cut, "cannot be used: "),
         (flip, "cannot be used: Bad CRC-32"),
+        (encrypted, "cannot be used: .*encrypted"),
         (lambda path: path.write_bytes(b""), "cannot be used: No data left"),
         (lambda path: path.write_text("<html>"), "cannot be used: "),
         (lone_array, "cannot be used: it holds a single array"),

@@ -22,6 +22,7 @@ from widelimit.layers import (
     Conv,
     Dense,
     Flatten,
+    Pool,
     Readout,
     Residual,
     Sequential,
@@ -330,6 +331,15 @@ def test_what_does_not_fit_is_refused(function):
     refused(
         r"GiB for one .*\. Got `memory=1e-09`", SMALL, params, x, memory=1e-9, **options
     )
+    for name in ("output_axes", "per_layer")[: 1 if "operator" in str(function) else 2]:
+        refused(f"`False` as `{name}`", SMALL, params, x, **options | {name: "no"})
+    pooled = Sequential((Conv(2, (2,)), Pool("max"), Dense(1)))
+    weights, images = drawn(pooled, 2, shape=(4, 1))
+    refused("takes maxima", pooled, weights, images, **options)
+    refused("takes maxima", pooled.apply, weights, images, **options)
+    narrow = jax.tree.map(jnp.float32, params)
+    message = r"float32 holds. Got .*e\+39 at index"
+    refused(message, SMALL, narrow, np.asarray(x) * 1e39, **options)
     refused("one array as its value", lambda p, x: (x, x), params, x, **options)
 
 

@@ -153,6 +153,12 @@ def test_a_description_goes_to_json_and_back():
         ({"window": (0,)}, r"`min\(window\) >= 1`. Got `min\(window\)=0`"),
         ({"strides": (0,)}, r"`min\(strides\) >= 1`. Got `min\(strides\)=0`"),
         ({"strides": (-1,)}, r"Got `min\(strides\)=-1`"),
+        ({"strides": (1.5,)}, r"whole number as `min\(strides\)`. Got .*=1.5`"),
+        (
+            {"window": 3},
+            r"number per position axis as `window`. Got `window=3`. .*3, 3",
+        ),
+        ({"strides": 2}, r"number per position axis as `strides`. Got `strides=2`"),
         ({"strides": (1, 1)}, r"one stride for each axis.*Got `strides=\(1, 1\)`"),
         (
             {"padding": "same"},
@@ -162,7 +168,7 @@ def test_a_description_goes_to_json_and_back():
     ids=repr,
 )
 def test_settings_out_of_range_are_named(change, message):
-    with pytest.raises(ValueError, match=message):
+    with unchecked(), pytest.raises(ValueError, match=message):
         dataclasses.replace(Conv(4, (3,)), **change)
 
 

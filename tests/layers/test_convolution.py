@@ -57,6 +57,17 @@ def derivatives(function, point, direction, settings):
     )
 
 
+def test_no_images_have_no_gradient(getkey):
+    (x, weight), _, settings = drawn("centered, stride 2", getkey())
+
+    def total(x, weight):
+        return jnp.sum(convolve(x, weight, *settings))
+
+    dx, dw = jax.grad(total, (0, 1))(x[:0], weight)
+    assert dx.shape == (0, *x.shape[1:])
+    np.testing.assert_array_equal(dw, np.zeros(weight.shape))
+
+
 def assert_same(one, two):
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -37,6 +38,23 @@ def test_bytes_and_channels_first_are_named(network):
     # With three rows of pixels as well, the shape does not say.
     same = jnp.ones((2, 3, 3, 3))
     assert jax.eval_shape(network, params, same).shape == (2, 2)
+
+
+def test_images_without_pixels_or_channels_are_refused():
+    network = cnn(depth=2, channels=2, outputs=2)
+    for shape in ((0, 6, 3), (8, 6, 0)):
+        with pytest.raises(ValueError, match="positions and channels. Got"):
+            network.init(jax.random.key(0), shape)
+
+
+def test_types_are_promoted_as_in_dense_layers():
+    network = cnn(depth=2, channels=2, outputs=2)
+    params = jax.tree.map(jnp.float32, network.init(jax.random.key(0), SHAPE))
+    x = X.astype("float16")
+    with jax.numpy_dtype_promotion("standard"):
+        y = network(params, x)
+        assert y.dtype == "float32"
+        np.testing.assert_allclose(y, network(params, x.astype("float32")), rtol=1e-6)
 
 
 def test_training_says_so_as_well():

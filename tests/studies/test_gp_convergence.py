@@ -26,7 +26,7 @@ STUDY = STUDIES["gp-convergence"]
 BLOCKS = {"00": (0, 0), "02": (0, 2), "12": (1, 2), "22": (2, 2)}
 AGREES = {
     "one": -0.5, "plain": 0.0, "mean": 0.1, "kurtosis": -1.0, "bias": -2.0,
-    "bias_size": 0.1, "p": 0.5,
+    "bias_size": 0.1, "bias_noise": 1e-3, "p": 0.5,
 }  # fmt: skip
 drawn_as = dict(AGREES)
 
@@ -42,6 +42,7 @@ def drawn(config, report):
 
     per = ("seed", "block")
     bias = noisy(drawn_as["bias_size"], drawn_as["bias"])
+    unseen = drawn_as["bias_noise"] * rng.normal(size=bias.shape)
     return xr.Dataset(
         {
             "one": (per, noisy(1.0, drawn_as["one"])),
@@ -51,7 +52,7 @@ def drawn(config, report):
             "plain_noise": (per, noisy(0.4)),
             "mean_error": (per, noisy(0.01, -0.5)),
             "plain_error": (per, noisy(0.1)),
-            "bias": (per, bias + 0.01 * rng.normal(size=bias.shape) * (bias == 0)),
+            "bias": (per, bias + unseen * (bias == 0)),
             "square": ("block", np.ones(4)),
             "kurtosis": (
                 ("seed", "projection"),
@@ -121,6 +122,13 @@ def test_a_bias_that_is_not_seen_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(drawn_as, "bias_size", 0.0)
     [bias] = [c for c in outcome(tmp_path).claims() if c.name.startswith("bias")]
     assert bias.holds is True and "nowhere" in bias.detail and bias.statistic > 0
+
+
+def test_a_bias_that_could_hide_is_not_called_small(tmp_path, monkeypatch):
+    monkeypatch.setitem(drawn_as, "bias_size", 0.0)
+    monkeypatch.setitem(drawn_as, "bias_noise", 0.5)
+    [bias] = [c for c in outcome(tmp_path).claims() if c.name.startswith("bias")]
+    assert bias.holds is None and "nowhere" in bias.detail
 
 
 def network_covariance(params, x, width):

@@ -293,6 +293,15 @@ def test_types_that_numpy_does_not_know_keep_their_bits():
         assert_same_bits(checkpoint._plain(back), checkpoint._plain(leaf))
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_training(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(checkpoint, "run_seeds", None)
+    with pytest.raises(ValueError, match="a folder that can be written to. Got .*file"):
+        run(checkpoint=Checkpoint(tmp_path / "file"))
+
+
 def test_bad_arguments_are_named():
     with unchecked(), pytest.raises(ValueError, match="`every >= 1`. Got `every=0`"):
         Checkpoint("here", 0)

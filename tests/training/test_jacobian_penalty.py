@@ -267,6 +267,12 @@ def test_what_is_no_penalty_and_methods_with_kinks_are_refused(getkey):
         train(net, params, *data, **plan, jacobian_penalty=0.1)
     with pytest.raises(ValueError, match="needs smooth activations"):
         train(net.apply, params, *data, **plan, jacobian_penalty=JacobianPenalty(0.1))
+
+    def flat(params, x):
+        return net(params, x)[:, 0]
+
+    with pytest.raises(ValueError, match=r"outputs `\(n, o\)`. Got outputs of shape"):
+        train(flat, params, *data, **plan, jacobian_penalty=JacobianPenalty(0.1))
     with unchecked(), pytest.raises(ValueError, match="floating-point"):
         train(net, params, jnp.ones((N, D), int), data[1], **plan)
     with unchecked():

@@ -12,7 +12,7 @@ import pytest
 import oracles
 from oracles import unchecked
 from widelimit.activations import AbstractActivation, Identity
-from widelimit.layers import Activation, Sequential
+from widelimit.layers import Activation, BatchNorm, Sequential
 from widelimit.measures import lazy_ratio
 from widelimit.networks import cnn, mlp, zhu2022_network
 from widelimit.training import CropFlip, step_decay_sgd, train
@@ -444,6 +444,10 @@ def test_initialisations_share_one_program(getkey):
         ({"x": np.ones((ROWS, D), "g")}, r"floating.*64 bits.*Got `x.dtype=float128`"),
         ({"x": X[:0]}, r"Got `x.shape=\(0, 3\)`"),
         (
+            {"targets": jnp.ones(ROWS)},
+            r"`targets` as a matrix.*\(11,\)`. Take `targets",
+        ),
+        (
             {"x": np.ma.masked_array(np.asarray(X), np.asarray(X) == X[3, 1])},
             "`train` needs numbers without a mask in `x`. Got 1 masked",
         ),
@@ -517,6 +521,9 @@ def test_training_is_given_the_network_itself(getkey):
         run(net.apply_training, params, keys)
     with unchecked(), pytest.raises(ValueError, match="`train` needs .* one array"):
         run(lambda p, x: net.apply_training(p, x), params, keys)
+    batched = Sequential((net, BatchNorm()))
+    with pytest.raises(ValueError, match="Got its method `apply`.*Pass `network`"):
+        run(batched.apply, (params, ()), keys)
     with unchecked(), pytest.raises(ValueError, match="function as `apply`. Got `app"):
         run(3, params, keys)
 

@@ -94,8 +94,8 @@ def _parse(
     if not data or len(data) % size:
         raise ValueError(
             f"`{caller}` needs records of {size} bytes. Got {len(data)} bytes in "
-            f"'{where}', {len(data) / size:.2f} records: the file is truncated, or is "
-            f"not {title}."
+            f"'{where}', {len(data) // size} records and {len(data) % size} bytes: the "
+            f"file is truncated, or is not {title}."
         )
     records = np.frombuffer(data, np.uint8).reshape(-1, size)
     found = []

@@ -49,7 +49,9 @@ def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
                     f"it has no {', '.join(missing)}, only {', '.join(archive) or '-'}"
                 )
             return {key: archive[key] for key in keys}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise ValueError(
             f"`load` needs a numpy archive with the arrays {', '.join(keys)}. "
             f"Got '{path}', which cannot be used: {error}."

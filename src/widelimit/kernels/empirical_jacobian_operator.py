@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy.sparse.linalg import LinearOperator
 
-from widelimit._checks import check_positive
+from widelimit._checks import check_flag, check_positive
 from widelimit.kernels.empirical_checks import (
     check_function,
     check_params,
@@ -324,6 +324,7 @@ def empirical_jacobian_operator(
     """
     caller = "empirical_jacobian_operator"
     check_positive(caller, "memory", memory)
+    check_flag(caller, "output_axes", output_axes)
     check_regularization(caller, regularization)
     dtype = params_dtype(caller, params)
     a, b = input_pair(caller, x1, x2, dtype)

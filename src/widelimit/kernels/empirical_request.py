@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from widelimit._checks import check_positive
+from widelimit._checks import check_flag, check_positive
 from widelimit.kernels.empirical_checks import check_params, input_pair, params_dtype
 from widelimit.kernels.empirical_tiles import GIB, TilePlan, in_tiles, plan_tiles
 from widelimit.kernels.empirical_work import Work
@@ -74,6 +74,8 @@ class Request:
             ValueError: If something does not fit.
         """
         check_positive(caller, "memory", memory)
+        check_flag(caller, "output_axes", output_axes)
+        check_flag(caller, "per_layer", per_layer)
         dtype = params_dtype(caller, params)
         a, b = input_pair(caller, x1, x2, dtype)
         if isinstance(network, AbstractLayer):

@@ -74,8 +74,8 @@ def input_moments(
 
 
 def has_kinks(value: object) -> bool:
-    """Whether a description holds an activation that is not smooth."""
-    if isinstance(value, AbstractActivation) and not value.smooth:
+    """Whether a description holds an activation or a layer that is not smooth."""
+    if isinstance(value, AbstractActivation | AbstractLayer) and not value.smooth:
         return True
     if isinstance(value, tuple):
         return any(map(has_kinks, value))

@@ -28,10 +28,13 @@ class AbstractLayer(Description, abc.ABC):
             input's features, so that the two may be added.
         batched: Whether training treats the rows of a batch together, so that
             `apply_training` differs from `apply`.
+        smooth: Whether the layer itself is twice differentiable everywhere, whatever
+            its activations are.
     """
 
     independent: ClassVar[bool] = False
     batched: ClassVar[bool] = False
+    smooth: ClassVar[bool] = True
 
     @abc.abstractmethod
     def output_shape(self, input_shape: Shape) -> Shape:

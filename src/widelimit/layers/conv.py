@@ -19,7 +19,7 @@ from widelimit.layers.shared_gradients import (
     window_gradients,
 )
 from widelimit.layers.weights import AbstractWeights, Parameterization
-from widelimit.layers.windows import Windows
+from widelimit.layers.windows import Windows, sizes
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Conv(AbstractWeights):
     def __post_init__(self) -> None:
         check_count("Conv", "channels", self.channels, 1)
         self._check_weights()
-        object.__setattr__(self, "window", tuple(self.window))
+        object.__setattr__(self, "window", sizes("Conv", "window", self.window))
         strides = (1,) * len(self.window) if self.strides is None else self.strides
-        object.__setattr__(self, "strides", tuple(strides))
+        object.__setattr__(self, "strides", sizes("Conv", "strides", strides))
         _ = self.windows
 
     @property
@@ -100,6 +100,8 @@ class Conv(AbstractWeights):
         weight, windows = params["weight"], self.windows
         check_weight("Conv", weight, len(self.window) + 2, self.channels)
         check_channels("Conv", x, weight.shape[-2])
+        dtype = jnp.promote_types(x.dtype, weight.dtype)
+        x, weight = x.astype(dtype), weight.astype(dtype)
         fan_in = self.fan_in(x.shape[1:])
         axes = range(len(self.window))
         if windows.padding == "circular":

@@ -30,7 +30,8 @@ def convolve(
     rules are a hundred times slower. Here all of them are in that order: by the input
     one convolution for each residue of positions modulo the stride, by the weights
     products of shifted inputs and cotangents, a few images at a time. Forward and
-    reverse mode of any order, and `jax.vmap`, work as ever.
+    reverse mode of any order, and `jax.vmap`, work as ever. Where an input is not
+    finite, outputs next to those that it reaches may be NaN on a CPU.
 
     Args:
         x: Inputs, channels last.
@@ -41,7 +42,7 @@ def convolve(
     Returns:
         The outputs.
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or x.size == 0:
         return _plain(x, weight, strides, margins)
     rank = len(strides)
     if math.prod(weight.shape[:rank]) == 1 and not any(map(any, margins)):

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 from widelimit._checks import check_one_of
 from widelimit.layers.base import AbstractLayer, Params, Shape
 from widelimit.layers.moments import Moments
-from widelimit.layers.windows import Windows
+from widelimit.layers.windows import Windows, sizes
 
 REDUCTIONS = ("average", "sum", "max")
 
@@ -42,13 +42,18 @@ class Pool(AbstractLayer):
     strides: tuple[int, ...] | None = None
     padding: str = "valid"
 
+    @property
+    def smooth(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Averages are; where another entry becomes the maximum, there is a kink."""
+        return self.reduction != "max"
+
     def __post_init__(self) -> None:
         check_one_of("Pool", "reduction", self.reduction, REDUCTIONS)
         if self.window is not None:
             strides = self.window if self.strides is None else self.strides
-            object.__setattr__(self, "window", tuple(self.window))
-            object.__setattr__(self, "strides", tuple(strides))
-            Windows("Pool", tuple(self.window), tuple(strides), self.padding)
+            object.__setattr__(self, "window", sizes("Pool", "window", self.window))
+            object.__setattr__(self, "strides", sizes("Pool", "strides", strides))
+            _ = self.windows
         elif self.strides is not None or self.padding != "valid":
             raise ValueError(
                 "`Pool` needs a `window` for strides or padding. Got `window=None`, "

@@ -5,14 +5,26 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from widelimit._checks import check_at_least, check_one_of
+from widelimit._checks import check_count, check_one_of
 
 PADDINGS = ("zero", "centered", "circular", "valid")
+
+
+def sizes(caller: str, name: str, value: Any) -> tuple[int, ...]:
+    """One whole number for each position axis."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError(
+            f"`{caller}` needs one number per position axis as `{name}`. Got "
+            f"`{name}={value!r}`. Write `{name}=({value},)` for one axis and "
+            f"`{name}=({value}, {value})` for two."
+        )
+    return tuple(value)
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Windows:
             )
         for name, values in (("window", self.shape), ("strides", self.strides)):
             for value in values:
-                check_at_least(self.caller, f"min({name})", value, 1)
+                check_count(self.caller, f"min({name})", value, 1)
 
     @property
     def size(self) -> int:
@@ -78,13 +90,19 @@ class Windows:
             The numbers.
 
         Raises:
-            ValueError: If the input has other axes, or a valid window does not fit.
+            ValueError: If the input has other axes, or none of something, or a valid
+                window does not fit.
         """
         axes = len(self.shape)
         if len(input_shape) != axes + 1:
             raise ValueError(
                 f"`{self.caller}` with `window={self.shape}` needs inputs with {axes} "
                 f"position {'axes' if axes > 1 else 'axis'} and channels last. Got "
+                f"`input_shape={input_shape}`."
+            )
+        if 0 in input_shape:
+            raise ValueError(
+                f"`{self.caller}` needs inputs with positions and channels. Got "
                 f"`input_shape={input_shape}`."
             )
         lengths = input_shape[:-1]

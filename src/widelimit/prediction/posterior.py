@@ -17,6 +17,7 @@ from widelimit._checks import (
     finite_inputs,
 )
 from widelimit.kernels import jacobian_kernel
+from widelimit.kernels.empirical_checks import check_key
 from widelimit.layers import AbstractLayer
 from widelimit.prediction.decomposition import (
     check_room,
@@ -67,8 +68,9 @@ class JointGaussian(eqx.Module):
             Values and gradients, with the draws in front.
 
         Raises:
-            ValueError: If `draws` is not a positive whole number.
+            ValueError: If `draws` is not a positive whole number, or `key` is none.
         """
+        check_key("samples", key)
         check_count("samples", "draws", draws, 1)
         m, r = self.covariance.shape[:2]
         with jax.enable_x64(True):

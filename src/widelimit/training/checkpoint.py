@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ FORMAT = 1
 HEADER = "header"
 NAMES = {
     "apply": "network",
+    "mixed": "precision is mixed",
     "row_loss": "loss",
     "penalty": "jacobian_penalty",
     "stops": "probe_epochs",
@@ -87,8 +89,10 @@ def run_with_checkpoint(
         The state at the end.
 
     Raises:
-        ValueError: If the file is damaged or belongs to another training.
+        ValueError: If the file is damaged or belongs to another training, or there
+            cannot be one.
     """
+    _check_place(checkpoint.file)
     belongs = _belongs(state, params, inputs, plan)
     done, finished = 0, False
     if checkpoint.file.exists():
@@ -103,6 +107,19 @@ def run_with_checkpoint(
         _write(checkpoint.file, state, done, belongs)
         finished = done == plan.epochs
     return state
+
+
+def _check_place(file: Path) -> None:
+    """Refuse where nothing can be written before anything is trained."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"`train` needs a checkpoint in a folder that can be written to. Got "
+            f"'{file}': {error}. Choose another place."
+        ) from error
 
 
 def _belongs(
@@ -135,7 +152,6 @@ def _write(file: Path, state: State, done: int, belongs: dict[str, str]) -> None
     header = json.dumps({"epoch": done, "belongs": belongs})
     arrays: dict[str, Any] = {HEADER: np.frombuffer(header.encode(), np.uint8)}
     arrays |= {name: _plain(leaf) for name, leaf in _named(state).items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
     replace_file(file, lambda opened: np.savez(opened, **arrays))
 
 
@@ -174,7 +190,7 @@ def _read(file: Path, template: State, belongs: dict[str, str]) -> tuple[int, St
         raise
     except (
         ValueError, KeyError, TypeError, IndexError, EOFError, OSError,
-        zipfile.BadZipFile, zlib.error, NotImplementedError,
+        RuntimeError, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
         raise ValueError(
             f"`train` needs a checkpoint that can be read. Got '{file}', which is "

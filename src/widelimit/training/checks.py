@@ -43,6 +43,12 @@ def check_kinds(
             f"`{caller}` needs the network itself, of which it takes `apply_training` "
             "where that differs. Got `network.apply_training`. Pass `network`."
         )
+    if getattr(getattr(apply, "__self__", None), "batched", False):
+        raise ValueError(
+            f"`{caller}` needs the network itself where it normalises by the batch "
+            f"while it trains. Got its method `{apply.__name__}`, which normalises by "
+            "the running statistics and would leave them as they are. Pass `network`."
+        )
     for name in ("init", "update"):
         if isinstance(optimizer, type) or not callable(getattr(optimizer, name, None)):
             raise ValueError(
@@ -77,6 +83,11 @@ def check_data(
                 f"`{caller}` needs an array as `{name}`. Got a "
                 f"`{type(value).__name__}`. Convert it with `jnp.asarray`."
             )
+    if targets.ndim != 2:
+        raise ValueError(
+            f"`{caller}` needs `targets` as a matrix with one row per input. Got "
+            f"`targets.shape={targets.shape}`. Take `targets[:, None]` for one output."
+        )
     if getattr(x, "ndim", 0) < 3:  # images may have more axes
         check_rows(caller, "x", x)
     if scaling is not None:

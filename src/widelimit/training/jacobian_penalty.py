@@ -56,12 +56,21 @@ class JacobianPenalty:
 
         Returns:
             Both, one entry per row.
+
+        Raises:
+            ValueError: If outputs are no matrix.
         """
 
         def f(z: Array) -> Array:
             return apply(params, z)
 
-        features, outputs = math.prod(x.shape[1:]), jax.eval_shape(f, x).shape[1]
+        shape = jax.eval_shape(f, x).shape
+        if len(shape) != 2:
+            raise ValueError(
+                "A penalty on the Jacobian needs a function to outputs `(n, o)`. Got "
+                f"outputs of shape {shape}. Take `y[:, None]` for one output."
+            )
+        features, outputs = math.prod(x.shape[1:]), shape[1]
         if self.projections is not None:
             shape = (self.projections, *x.shape)
             directions = jax.random.rademacher(key, shape, dtype=x.dtype)
@@ -118,7 +127,7 @@ def check_penalty(caller: str, penalty: Any, apply: Any) -> None:
         raise ValueError(
             f"`{caller}` needs smooth activations for a penalty on the Jacobian, whose "
             "gradient takes their second derivative. Got a network with kinks. Take "
-            "`GELU()` or `Erf()`."
+            "`GELU()` or `Erf()`, and averages in place of maxima."
         )
 
 

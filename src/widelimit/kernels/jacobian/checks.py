@@ -31,7 +31,7 @@ def check_smooth(caller: str, network: AbstractLayer) -> None:
 
 
 def check_second_derivatives(caller: str, network: Any) -> None:
-    r"""Raise unless every activation has a second derivative.
+    r"""Raise unless every activation and layer has a second derivative.
 
     Gradients of $\partial_x f$ hold $\phi''$, which is zero next to a kink and infinite
     at it; automatic differentiation returns zero and tells nothing.
@@ -43,7 +43,8 @@ def check_second_derivatives(caller: str, network: Any) -> None:
     Raises:
         ValueError: If one has not; it is named.
     """
-    for phi in _activations(getattr(network, "__self__", network)):
+    network = getattr(network, "__self__", network)
+    for phi in _activations(network):
         if not phi.smooth:
             raise ValueError(
                 f"`{caller}` needs activations with a second derivative. Got `{phi}`, "
@@ -51,6 +52,12 @@ def check_second_derivatives(caller: str, network: Any) -> None:
                 "derivatives do not say how training moves them. Use `Erf()`, `GELU()` "
                 "or another smooth activation."
             )
+    if has_kinks(network):
+        raise ValueError(
+            f"`{caller}` needs layers with a second derivative. Got `{network}`, which "
+            "takes maxima; where another entry becomes the largest there is none. Pool "
+            "by averages."
+        )
 
 
 def check_kinks(caller: str, network: AbstractLayer) -> None:
