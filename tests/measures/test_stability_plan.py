@@ -170,6 +170,17 @@ def test_no_images_are_refused():
         stability_plan(lambda image: image.sum(), jnp.zeros((0, 2, 2, 1)))
 
 
+@pytest.mark.parametrize("measure", [stability_plan, perturbation_stability])
+def test_networks_and_lists_are_refused(measure):
+    name = measure.__name__
+    with unchecked(), pytest.raises(ValueError, match=f"`{name}` .*Got a network"):
+        measure(NETWORK, X)
+    with unchecked(), pytest.raises(ValueError, match=f"`{name}` .*as `f`. Got `f='s"):
+        measure("stability", X)
+    with unchecked(), pytest.raises(ValueError, match=f"`{name}` .*`x`. Got a `list`"):
+        measure(lambda row: row, [[1.0, 2.0]])
+
+
 def test_bytes_are_refused():
     with unchecked(), pytest.raises(ValueError, match="floating-point.*dtype=uint8"):
         stability_plan(lambda image: image.sum(), jnp.ones((3, 2, 2, 1), jnp.uint8))

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from widelimit._checks import check_one_array, check_rows
+from widelimit._checks import check_callable, check_one_array, check_rows
+from widelimit.layers import AbstractLayer
 from widelimit.layers.evaluation import evaluating
 
 Function = Callable[[Float[Array, "*s"]], Float[Array, "*o"]]
@@ -27,7 +28,8 @@ def flattened(
         calls a network in training mode.
 
     Raises:
-        ValueError: If there are no inputs, or not in a floating-point type.
+        ValueError: If `f` is no function of one input, or there are no inputs, or not
+            in a floating-point type.
     """
 
     def single(row: Float[Array, "*s"]) -> Array:
@@ -36,6 +38,18 @@ def flattened(
         check_one_array(caller, value)
         return value
 
+    check_callable(caller, "f", f, "lambda row: network(params, row[None])[0]")
+    if isinstance(f, AbstractLayer):
+        raise ValueError(
+            f"`{caller}` needs a function of one input. Got a network, which also "
+            "takes parameters and a batch. Write `lambda row: network(params, "
+            "row[None])[0]`."
+        )
+    if not hasattr(x, "dtype"):
+        raise ValueError(
+            f"`{caller}` needs an array as `x`. Got a `{type(x).__name__}`. Convert it "
+            "with `jnp.asarray`."
+        )
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
             f"`{caller}` needs inputs in a floating-point type, by which to "
@@ -74,7 +88,7 @@ def input_jacobian(
     Raises:
         ValueError: If `x` has no rows, or `f` returns several arrays.
     """
-    images = x.ndim > 2
+    images = getattr(x, "ndim", 0) > 2
     f, x = flattened("input_jacobian", f, x)
     return over_tiles(lambda rows: jacobians_at_once(f, rows, images), x, batch_size)
 

@@ -73,7 +73,7 @@ def perturbation_stability(
         Zhu et al. (2022), Definition 1, https://arxiv.org/abs/2209.07263
     """
     caller = "perturbation_stability"
-    images = x.ndim > 2
+    images = getattr(x, "ndim", 0) > 2
     f, x = flattened(caller, f, x)
     check_positive(caller, "radius", radius)
     d = x.shape[1]

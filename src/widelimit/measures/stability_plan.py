@@ -142,7 +142,7 @@ def stability_plan(
     caller = "stability_plan"
     check_count(caller, "draws", draws, 2)
     check_positive(caller, "memory", memory)
-    images = x.ndim > 2
+    images = getattr(x, "ndim", 0) > 2
     f, x = flattened(caller, f, x)
     n, d = x.shape
 
