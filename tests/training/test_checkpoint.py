@@ -29,7 +29,7 @@ from widelimit.training.fingerprint import fingerprint
 D, OUT, SEEDS, EPOCHS = 3, 2, 2, 5
 RNG = np.random.default_rng(8)
 X = jnp.asarray(RNG.normal(size=(9, D)))
-TARGETS = jnp.asarray(RNG.normal(size=(9, OUT)))
+TARGETS = jnp.asarray(RNG.dirichlet(np.ones(OUT), 9))
 NETWORK = Sequential((Dense(4), BatchNorm(), Activation(ReLU()), Dense(OUT)))
 KEYS = jax.random.split(jax.random.key(5), SEEDS)
 SGD = momentum_sgd(

@@ -234,7 +234,8 @@ def test_targets_take_the_type_of_the_inputs(getkey):
     with pytest.raises(
         ValueError, match=r"`targets` that float32 holds. Got 1e\+39 at"
     ):
-        run(net, params, keys, x=x, targets=TARGETS["cross-entropy"].at[2, 1].set(1e39))
+        targets = TARGETS["squared"].at[2, 1].set(1e39)
+        run(net, params, keys, x=x, targets=targets, loss="squared")
 
 
 @pytest.mark.parametrize(("stream", "own"), [(False, "f8"), (True, ">f8")])
@@ -444,6 +445,14 @@ def test_initialisations_share_one_program(getkey):
         ({"x": np.ones((ROWS, D), "g")}, r"floating.*64 bits.*Got `x.dtype=float128`"),
         ({"x": X[:0]}, r"Got `x.shape=\(0, 3\)`"),
         (
+            {"targets": TARGETS["logistic"]},
+            "probabilities of classes.*with sum -1 and least -1",
+        ),
+        (
+            {"targets": jnp.asarray([[0.5, 1.0, -0.5, 0.0]] * ROWS)},
+            "none, 0, with sum 1 and least -0.5",
+        ),
+        (
             {"targets": jnp.ones(ROWS)},
             r"`targets` as a matrix.*\(11,\)`. Take `targets",
         ),
@@ -487,8 +496,8 @@ def test_initialisations_share_one_program(getkey):
             r"finite numbers in `targets`. Got inf at index \(3, 0\)",
         ),
         (
-            {"targets": TARGETS["logistic"]},
-            r"as many outputs as targets. Got outputs of shape `\(4,\)` and.* `\(1,\)`",
+            {"targets": jnp.full((ROWS, 2), 0.5)},
+            r"as many outputs as targets. Got outputs of shape `\(4,\)` and.* `\(2,\)`",
         ),
         (
             {"keys": jax.random.split(jax.random.key(0), 3)},

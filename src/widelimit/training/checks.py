@@ -25,6 +25,8 @@ from widelimit.training.host_rows import jax_dtype
 from widelimit.training.jacobian_penalty import check_penalty
 from widelimit.training.pixel_scaling import PixelScaling
 
+ROUNDED = 1e-2  # by how much sums of probabilities may be off 1, as in bfloat16
+
 
 def check_kinds(
     caller: str,
@@ -117,6 +119,21 @@ def check_data(
         )
     if loss == "logistic":
         _check_signs(caller, np.asarray(targets))
+    if loss == "cross-entropy":
+        _check_distributions(caller, np.asarray(targets))
+
+
+def _check_distributions(caller: str, targets: np.ndarray) -> None:
+    sums = targets.sum(axis=1)
+    bad = (targets < 0).any(axis=1) | (np.abs(sums - 1) > ROUNDED)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"`{caller}` needs targets that are probabilities of classes, such as "
+            "one-hot rows, for the loss `cross-entropy`. Got a row that is none, "
+            f"{row}, with sum {sums[row]:g} and least {targets[row].min():g}. Take "
+            "`np.eye(classes)[labels]`, or another loss."
+        )
 
 
 def _check_signs(caller: str, targets: np.ndarray) -> None:
