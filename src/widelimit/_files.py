@@ -1,11 +1,17 @@
-"""Writing a file at once and whole."""
+"""Files written at once and whole, and archives that cannot be read."""
 
 import os
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 DRAFT = ".tmp"
+
+# What reading a zip or NumPy archive raises if that is damaged, or (`RuntimeError`)
+# encrypted or compressed in a way that is not known.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:

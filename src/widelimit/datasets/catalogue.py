@@ -1,11 +1,10 @@
 """What is known of each named data set without reading it."""
 
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from widelimit._files import DAMAGED
 from widelimit.datasets.entry import Entry, Form
 from widelimit.datasets.folders import search_folders
 from widelimit.datasets.registry import SETS
@@ -61,5 +60,5 @@ def _describe(entry: Entry, directory: str | os.PathLike[str] | None) -> Listing
 def _rows(form: Form, paths: tuple[Path, ...]) -> tuple[int, int] | None:
     try:
         return form.rows(paths) if form.rows else None
-    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (*DAMAGED, OSError, ValueError, LookupError):
         return None  # a damaged file: `load` says what is wrong with it

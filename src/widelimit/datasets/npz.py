@@ -1,12 +1,12 @@
 """Reader of data sets kept as numpy archives."""
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from widelimit._files import DAMAGED
 from widelimit.datasets.images import Split
 
 
@@ -49,9 +49,7 @@ def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
                     f"it has no {', '.join(missing)}, only {', '.join(archive) or '-'}"
                 )
             return {key: archive[key] for key in keys}
-    except (
-        ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+    except (*DAMAGED, ValueError) as error:
         raise ValueError(
             f"`load` needs a numpy archive with the arrays {', '.join(keys)}. "
             f"Got '{path}', which cannot be used: {error}."

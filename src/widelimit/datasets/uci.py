@@ -1,26 +1,17 @@
 """Tables of the UCI repository: the files they may lie in, and how these are read."""
 
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from widelimit._files import DAMAGED
 from widelimit.datasets.entry import Entry, Form, Remote
 from widelimit.datasets.npz import read_arrays
 from widelimit.datasets.table import EVERY, Table
 from widelimit.datasets.uci_text import Row, plain_rows, read_rows
-
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,  # no such file in it
-    RuntimeError,  # encrypted
-    NotImplementedError,  # unknown compression
-)
 
 
 @dataclass(frozen=True)
@@ -93,7 +84,7 @@ class UCITable:
         try:
             with zipfile.ZipFile(path) as archive:
                 data = archive.read(self.file)
-        except _UNREADABLE as error:
+        except (*DAMAGED, KeyError) as error:  # or there is no such file in it
             raise ValueError(
                 f"`load` needs a zip archive that holds {self.file}. Got '{path}': "
                 f"{error}. Run `widelimit data fetch {self.name}`."

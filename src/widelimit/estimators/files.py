@@ -2,11 +2,12 @@
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from widelimit._files import DAMAGED
 
 VERSION = 1
 FUNCTION = ("x", "weights", "gram")  # arrays of a `KernelPredictor`
@@ -73,7 +74,7 @@ def read_fitted(
             head = json.loads(str(file["head"]))
             arrays = {key: file[key] for key in file.files if key != "head"}
             kind, version = head["class"], head["version"]
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (*DAMAGED, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"`{name}.load` needs a file that `save` wrote. Got {path}."
         ) from error

@@ -2,13 +2,13 @@
 
 import os
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from widelimit._checks import check_at_least, check_one_of
+from widelimit._files import DAMAGED
 from widelimit.activations import activation_named
 from widelimit.kernels.jacobian import dense_jacobian_kernel
 from widelimit.kernels.limit import limit_kernels
@@ -192,7 +192,7 @@ def read_rows(path: Path) -> np.ndarray:
                 key = names[0]
             if key in names:
                 return loaded[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (*DAMAGED, OSError, ValueError) as error:
         raise ValueError(
             f"`read_rows` needs numbers in {path}. Got: {error}"
         ) from error

@@ -88,9 +88,9 @@ def input_jacobian(
     Raises:
         ValueError: If `x` has no rows, or `f` returns several arrays.
     """
-    images = getattr(x, "ndim", 0) > 2
-    f, x = flattened("input_jacobian", f, x)
-    return over_tiles(lambda rows: jacobians_at_once(f, rows, images), x, batch_size)
+    f, flat = flattened("input_jacobian", f, x)
+    images = x.ndim > 2
+    return over_tiles(lambda rows: jacobians_at_once(f, rows, images), flat, batch_size)
 
 
 def jacobians_at_once(

@@ -73,10 +73,9 @@ def perturbation_stability(
         Zhu et al. (2022), Definition 1, https://arxiv.org/abs/2209.07263
     """
     caller = "perturbation_stability"
-    images = getattr(x, "ndim", 0) > 2
-    f, x = flattened(caller, f, x)
+    f, flat = flattened(caller, f, x)
     check_positive(caller, "radius", radius)
-    d = x.shape[1]
+    images, d = x.ndim > 2, flat.shape[1]
 
     def at(rows: Float[Array, "n d"]) -> Float[Array, " n"]:
         jacobians, size = _scaled(jacobians_at_once(f, rows, images), axis=(1, 2))
@@ -89,7 +88,7 @@ def perturbation_stability(
         return size[:, 0, 0] * mean_gaussian_norm_of_gram(gram)
 
     scale = radius * d / (d + 1) / mean_gaussian_radius(d)
-    return scale * over_tiles(at, x, batch_size)
+    return scale * over_tiles(at, flat, batch_size)
 
 
 class SampledStability(eqx.Module):

@@ -142,9 +142,8 @@ def stability_plan(
     caller = "stability_plan"
     check_count(caller, "draws", draws, 2)
     check_positive(caller, "memory", memory)
-    images = getattr(x, "ndim", 0) > 2
-    f, x = flattened(caller, f, x)
-    n, d = x.shape
+    f, flat = flattened(caller, f, x)
+    images, (n, d) = x.ndim > 2, flat.shape
 
     def vectors(rows: Array) -> Array:
         return jax.vmap(lambda row: jnp.reshape(f(row), (-1,)))(rows)
@@ -164,7 +163,7 @@ def stability_plan(
     sampled = 1 + draws * direction
     method = "exact" if exact <= sampled else "sampled"
 
-    kept, fixed = _kept(vectors, x)
+    kept, fixed = _kept(vectors, flat)
     jacobian = outputs * d * x.dtype.itemsize
     # Outputs of images follow one another, those of vectors are pulled back at once.
     passes = (2 if images else 1 + outputs) if reverse else 1 + d

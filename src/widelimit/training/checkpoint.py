@@ -4,8 +4,6 @@ import json
 import os
 import platform
 import tempfile
-import zipfile
-import zlib
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from widelimit._checks import check_count
-from widelimit._files import replace_file
+from widelimit._files import DAMAGED, replace_file
 from widelimit.layers import Params
 from widelimit.training.epoch import Inputs
 from widelimit.training.fingerprint import fingerprint
@@ -117,7 +115,7 @@ def _check_place(file: Path) -> None:
             pass
     except OSError as error:
         raise ValueError(
-            f"`train` needs a checkpoint in a folder that can be written to. Got "
+            "`train` needs a checkpoint in a folder that can be written to. Got "
             f"'{file}': {error}. Choose another place."
         ) from error
 
@@ -189,8 +187,7 @@ def _read(file: Path, template: State, belongs: dict[str, str]) -> tuple[int, St
     except _Other:
         raise
     except (
-        ValueError, KeyError, TypeError, IndexError, EOFError, OSError,
-        RuntimeError, zipfile.BadZipFile, zlib.error,
+        *DAMAGED, ValueError, KeyError, TypeError, IndexError, OSError,
     ) as error:  # fmt: skip
         raise ValueError(
             f"`train` needs a checkpoint that can be read. Got '{file}', which is "

@@ -64,13 +64,13 @@ class JacobianPenalty:
         def f(z: Array) -> Array:
             return apply(params, z)
 
-        shape = jax.eval_shape(f, x).shape
-        if len(shape) != 2:
+        y = jax.eval_shape(f, x)
+        if y.ndim != 2:
             raise ValueError(
                 "A penalty on the Jacobian needs a function to outputs `(n, o)`. Got "
-                f"outputs of shape {shape}. Take `y[:, None]` for one output."
+                f"outputs of shape {y.shape}. Take `y[:, None]` for one output."
             )
-        features, outputs = math.prod(x.shape[1:]), shape[1]
+        features, outputs = math.prod(x.shape[1:]), y.shape[1]
         if self.projections is not None:
             shape = (self.projections, *x.shape)
             directions = jax.random.rademacher(key, shape, dtype=x.dtype)

@@ -123,7 +123,8 @@ def train(
 
     On a CPU, `JAX_NUM_CPU_DEVICES` set to the number of cores before JAX is imported
     makes each core a device; wide networks then train up to twice as fast. Layers that
-    normalise by the batch do so on every batch of a step and keep running statistics;
+    normalise by the batch do so on every batch of a step and keep running statistics
+    (in a function of your own that calls the network, these stay as they are);
     probes and attacks see the network as it evaluates, by these. A probe must
     not call LAPACK (`jnp.linalg.eigh` and the like) with several CPU devices: JAX's
     routines there can wait for each other for ever.
