@@ -75,7 +75,7 @@ def assert_same(one, two):
 
 @pytest.mark.parametrize("case", CASES)
 def test_values_and_derivatives(case, getkey, monkeypatch):
-    monkeypatch.setattr(convolution, "TILE", 40)  # several tiles of images
+    monkeypatch.setattr(convolution, "_images_at_once", lambda *_: 4)  # of six
     point, direction, settings = drawn(case, getkey())
     ours, theirs = (
         jax.jit(lambda p, d, f=f: derivatives(f, p, d, settings))(point, direction)
@@ -99,7 +99,7 @@ def test_images_of_any_number_are_taken_many_at_a_time(rows, most, tiles, rest, 
         return convolution._weight_gradient(x, y, window, *settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "TILE", most * 8)  # eight positions of every image
+        patch.setattr(convolution, "_images_at_once", lambda *_: most)
         traced = jax.make_jaxpr(ours)(x, y)
         found = ours(x, y)
     expected = jax.vjp(lambda w: plain(x, w, *settings), weight)[1](y)[0]
@@ -107,7 +107,17 @@ def test_images_of_any_number_are_taken_many_at_a_time(rows, most, tiles, rest, 
     names = [equation.primitive.name for equation in traced.jaxpr.eqns]
     lengths = [e.params["length"] for e in traced.jaxpr.eqns if "length" in e.params]
     assert lengths == ([tiles] if tiles else [])
-    assert names.count("dot_general") == (not tiles) + (rest > 0)
+    assert names.count("conv_general_dilated") == (not tiles) + (rest > 0)
+
+
+def test_tiles_are_larger_where_all_cores_share_a_convolution():
+    few = convolution._images_at_once(32 * 32, 64)
+    small = convolution._images_at_once(8 * 8, 64)
+    narrow = convolution._images_at_once(32 * 32, 16)
+    with convolution.divided_over_cores():
+        many = convolution._images_at_once(32 * 32, 64)
+    assert (few, small, narrow, many) == (2, 8, 8, 16)
+    assert convolution._images_at_once(1, 2**20) == 1
 
 
 @pytest.mark.parametrize("operand", [0, 1])
@@ -165,4 +175,4 @@ def test_convolutions_in_loops_have_the_order_of_axes_that_is_fast(getkey):
     assert lines
     for line in lines:
         assert "dim_labels=b01f_01io->b01f" in line
-        assert "_dilate=" not in line
+        assert "lhs_dilate=" not in line

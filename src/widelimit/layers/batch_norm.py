@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from widelimit._checks import check_positive
 from widelimit.layers.base import AbstractLayer, Params, Shape
+from widelimit.layers.data_parallel import BATCH_AXIS, batch_devices
 from widelimit.layers.evaluation import check_not_evaluating
 from widelimit.layers.fit import check_channels, check_named
 
@@ -89,7 +90,7 @@ class BatchNorm(AbstractLayer):
         """
         check_not_evaluating()
         axes = tuple(range(x.ndim - 1))
-        count = math.prod(x.shape[:-1])
+        count = math.prod(x.shape[:-1]) * batch_devices()
         if count < 2:
             raise ValueError(
                 "`BatchNorm` needs at least two numbers per channel to train. Got "
@@ -98,6 +99,8 @@ class BatchNorm(AbstractLayer):
         wide = x.astype(_wide(x))
         mean = jnp.mean(wide, axes)
         variance = jnp.mean(jnp.square(wide - mean), axes)
+        if batch_devices() > 1:
+            mean, variance = _of_all_devices(mean, variance)
         y = self._normalised(params, x, mean, variance)
         old = params[STATISTICS]
         new = {"mean": mean, "variance": variance * (count / (count - 1))}
@@ -117,6 +120,13 @@ class BatchNorm(AbstractLayer):
         )
         shift = params["shift"].astype(wide) - mean.astype(wide) * factor
         return (x.astype(wide) * factor + shift).astype(x.dtype)
+
+
+def _of_all_devices(mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Statistics of a batch from those of equal parts of it, one on each device."""
+    parts = jax.lax.all_gather(jnp.stack([mean, variance]), BATCH_AXIS)
+    mean = jnp.mean(parts[:, 0], 0)
+    return mean, jnp.mean(parts[:, 1] + jnp.square(parts[:, 0] - mean), 0)
 
 
 def _wide(x: Array) -> Any:

@@ -1,9 +1,11 @@
 """Convolution whose derivatives are convolutions of the kind that CPUs are quick at."""
 
+import contextlib
+import contextvars
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,7 +15,22 @@ from jaxtyping import Array, Float
 Margins = tuple[tuple[int, int], ...]
 
 DIMENSIONS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
-TILE = 2048  # rows of patches that stay in a core's cache
+_ALL_CORES: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "all_cores", default=False
+)
+
+
+@contextlib.contextmanager
+def divided_over_cores() -> Iterator[None]:
+    """Within it, convolutions are traced for a compiler that gives them all cores.
+
+    Without being told otherwise, XLA's leaves those with many channels to one core.
+    """
+    token = _ALL_CORES.set(True)
+    try:
+        yield
+    finally:
+        _ALL_CORES.reset(token)
 
 
 def convolve(
@@ -29,7 +46,7 @@ def convolve(
     others it brings into that order, but not inside loops, where derivatives by its own
     rules are a hundred times slower. Here all of them are in that order: by the input
     one convolution for each residue of positions modulo the stride, by the weights
-    products of shifted inputs and cotangents, a few images at a time. Forward and
+    convolutions of inputs with cotangents, a few images at a time. Forward and
     reverse mode of any order, and `jax.vmap`, work as ever. Where an input is not
     finite, outputs next to those that it reaches may be NaN on a CPU.
 
@@ -235,11 +252,8 @@ def _weight_gradient(
 ) -> Array:
     r"""$\sum_l x_{s l - a + \delta}\, y_l^\top$, some images at a time.
 
-    In two dimensions inputs are shifted along columns only and cotangents along rows:
-    with $m = s l - a + \delta$ for the rows, the sum is over rows $m$ of the input. So
-    one product has all entries, of matrices whose columns are a window's width times
-    the one's channels and its height times the other's, not its whole area times
-    channels. With a stride, that is so for every residue of $\delta$ modulo it.
+    A convolution of the inputs with the cotangents, whose window is as large as an
+    image and $s$ apart: images are its channels, and the channels its images.
 
     Args:
         x: Inputs.
@@ -251,43 +265,48 @@ def _weight_gradient(
     Returns:
         Cotangents of the weights.
     """
-    if len(window) == 1:
-        row = ((1, *window), (1, *strides), ((0, 0), *margins))
-        return _weight_gradient(x[:, None], y[:, None], *row)[0]
-    (height, width), (step, across), ((above, _), sides) = window, strides, margins
-    down, columns = y.shape[1:3]
+    rank = len(window)
+    positions, lengths = y.shape[1:-1], x.shape[1:-1]
+    pads = []
+    for i in range(rank):
+        before, reach = margins[i][0], strides[i] * (positions[i] - 1) + window[i]
+        pads.append((before, reach - before - lengths[i]))
 
-    def of_tile(x: Array, y: Array) -> tuple[Array, ...]:
-        x = jnp.pad(x, ((0, 0), (0, 0), sides, (0, 0)))
-        reach = (columns - 1) * across + 1
-        shifts = [x[:, :, j : j + reach : across] for j in range(width)]
-        x, found = jnp.concatenate(shifts, -1), []
-        for residue in range(min(step, height)):
-            first = (residue - above) % step
-            kept = x[:, first::step]
-            begin, count = (first + above - residue) // step, kept.shape[1]
-            taps = len(range(residue, height, step))
-            starts = range(begin, begin - taps, -1)
-            moved = [_rows(y, start, start + count - down) for start in starts]
-            pair = (kept, jnp.concatenate(moved, -1))
-            found.append(jnp.einsum("nhwi,nhwo->io", *pair))
-        return tuple(found)
+    def of_tile(x: Array, y: Array) -> Array:
+        return jax.lax.conv_general_dilated(
+            jnp.moveaxis(x, (0, -1), (-1, 0)),
+            jnp.moveaxis(y, 0, -2),
+            (1,) * rank,
+            pads,
+            rhs_dilation=strides,
+            dimension_numbers=DIMENSIONS[rank],
+        )
 
-    total = _sum_of_tiles(of_tile, x, y, TILE // (x.shape[1] * columns))
-    ends = (width, x.shape[-1], -1, y.shape[-1])
-    parts = [jnp.reshape(part, ends) for part in total]
-    return jnp.stack([parts[i % step][:, :, i // step] for i in range(height)])
+    tile = _images_at_once(math.prod(positions), y.shape[-1])
+    return jnp.moveaxis(_sum_of_tiles(of_tile, x, y, tile), 0, rank)
 
 
-def _rows(y: Array, start: int, excess: int) -> Array:
-    """Rows from `start` to `excess` behind the last; those that are not there, zero."""
-    pads = ((0, 0, 0), (-start, excess, 0), (0, 0, 0), (0, 0, 0))
-    return jax.lax.pad(y, jnp.zeros((), y.dtype), pads)
+def _images_at_once(positions: int, outputs: int) -> int:
+    """Images of which a weight gradient is taken at once, as measured.
+
+    Eigen divides many of them over the cores. On a single core their cotangents should
+    stay in its cache, but for each position there should be some numbers of them.
+
+    Args:
+        positions: Positions of the outputs.
+        outputs: Channels of the outputs.
+
+    Returns:
+        Their number.
+    """
+    if _ALL_CORES.get():
+        return 16
+    return math.ceil(max(2**7, 2**15 / positions) / outputs)
 
 
 def _sum_of_tiles(
-    of_tile: Callable[[Array, Array], tuple[Array, ...]], x: Array, y: Array, most: int
-) -> tuple[Array, ...]:
+    of_tile: Callable[[Array, Array], Array], x: Array, y: Array, most: int
+) -> Array:
     """A sum over images, some at a time.
 
     Tiles are of one size, with a smaller one at the end where that does not divide.
@@ -301,7 +320,7 @@ def _sum_of_tiles(
     Returns:
         The sum.
     """
-    n, most = len(x), min(len(x), max(1, most))
+    n, most = len(x), min(len(x), most)
     tile = max(k for k in range(1, most + 1) if n % k == 0)
     if 2 * tile <= most:  # a remainder costs less than tiles that are too small
         tile = most
@@ -309,14 +328,14 @@ def _sum_of_tiles(
         return of_tile(x, y)
     whole = n - n % tile
 
-    def add(total: Any, pair: tuple[Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, of_tile(*pair)), None
+    def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + of_tile(*pair), None
 
     def tiles(a: Array) -> Array:
         return jnp.reshape(a[:whole], (n // tile, tile, *a.shape[1:]))
 
-    shapes = jax.eval_shape(of_tile, x[:1], y[:1])
-    start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    like = jax.eval_shape(of_tile, x[:1], y[:1])
+    start = jnp.zeros(like.shape, like.dtype)
     total, _ = jax.lax.scan(add, start, (tiles(x), tiles(y)))
     if whole < n:
         total, _ = add(total, (x[whole:], y[whole:]))

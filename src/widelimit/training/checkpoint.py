@@ -95,6 +95,7 @@ def run_with_checkpoint(
     done, finished = 0, False
     if checkpoint.file.exists():
         done, state = _read(checkpoint.file, state, belongs)
+        state = on_devices(state, inputs, plan)
         finished = done == plan.epochs
     while not finished:
         end = min(done + checkpoint.every, plan.epochs)
@@ -194,7 +195,7 @@ def _read(file: Path, template: State, belongs: dict[str, str]) -> tuple[int, St
             f"damaged or none: {error}. Delete it to train from the start, or choose "
             "another place."
         ) from error
-    return done, on_devices(jax.tree.unflatten(jax.tree.structure(template), leaves))
+    return done, jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
 class _Other(ValueError):

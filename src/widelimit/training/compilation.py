@@ -21,7 +21,7 @@ def compiler_options(images: bool) -> dict[str, str]:
 
     On a CPU, XLA's compiler leaves convolutions with many channels to YNNPACK, which
     is quicker on one core but takes no more than that one. Where a program has several
-    cores to itself, they are left to Eigen.
+    cores to itself, they are left to Eigen; not where each core is a device.
 
     Args:
         images: Whether the network convolves.

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt8
 
 from widelimit.attacks import AbstractAttack, correct
 from widelimit.layers import Params, with_statistics
+from widelimit.training.division import mean_of_parts, of_all_parts
 from widelimit.training.host_rows import HostRows
 from widelimit.training.lazy_ball import LazyBall
 from widelimit.training.objective import batch_gradient
@@ -128,6 +129,8 @@ def train_epoch(
     ran, (params, own), left_at, sums, first, whole = jax.lax.while_loop(
         going_on, step, state
     )
+    if isinstance(x, HostRows):  # every device reads, and all must go on or none
+        whole = mean_of_parts(whole.astype(plan.dtype)) == 1
     parts = sums / jnp.asarray(ran, plan.dtype)
     # Rows that could not be read end the training like a loss that is not finite.
     finite = jnp.all(jnp.isfinite(parts)) & _all_finite(params) & whole
@@ -150,14 +153,18 @@ def _adversarial(
     params: Params, drawn: Array, inputs: Inputs, plan: Plan
 ) -> tuple[Float[Array, "n *s"], Float[Array, ""]]:
     """Attacked inputs, and the share of them that the network has right."""
+    adversary = inputs.adversary
+    assert adversary is not None and not isinstance(inputs.x, HostRows)
 
-    def value(points):
-        return plan.row_loss(plan.apply(params, points), inputs.targets)
+    def attacked(x, targets, keys):
+        def value(points):
+            return plan.row_loss(plan.apply(params, points), targets)
 
-    assert inputs.adversary is not None and not isinstance(inputs.x, HostRows)
+        points = adversary.perturb(value, x, keys).points
+        return points, correct(plan.apply(params, points), targets)
+
     keys = jax.random.split(jax.random.fold_in(drawn, 2), len(inputs.x))
-    points = inputs.adversary.perturb(value, inputs.x, keys).points
-    right = correct(plan.apply(params, points), inputs.targets)
+    points, right = of_all_parts(attacked, inputs.x, inputs.targets, keys)
     return points, jnp.mean(right.astype(plan.dtype))
 
 

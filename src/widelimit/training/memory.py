@@ -12,6 +12,8 @@ import optax
 
 from widelimit.attacks import AbstractAttack
 from widelimit.layers import Params
+from widelimit.layers.data_parallel import BATCH_AXIS
+from widelimit.training.division import SEEDS, divided
 from widelimit.training.objective import objective
 from widelimit.training.plan import Plan
 
@@ -81,7 +83,8 @@ def training_memory(
     return, twice: once more for what elementwise operations make of it for the next
     product. What these make in between is computed again, as compilers do. Seeds side
     by side have $k A$ in place of $A$. Devices that are cores of one machine share its
-    memory; the result is then what all of them take together.
+    memory; the result is then what all of them take together, also where they divide
+    the rows of a batch.
 
     Programs compiled for a CPU took 0.8 to 1.3 times as much in single precision;
     scratch of convolutions is left out, and bfloat16 where a machine has none. So is
@@ -101,13 +104,12 @@ def training_memory(
         The bytes.
     """
     seeds = len(jax.tree.leaves(params)[0])
-    cpu = jax.default_backend() == "cpu"
-    count = len(jax.devices())
-    devices = max(k for k in range(1, count + 1) if seeds % k == 0)
-    own = seeds // devices
-    apart = cpu and len(x.shape) > 2  # as the program takes images there
-    together = 1 if apart else own
-    shared = devices if cpu else 1
+    cpu, images = jax.default_backend() == "cpu", len(x.shape) > 2
+    devices = divided(seeds, images, plan)
+    own = seeds // devices[SEEDS]
+    together = 1 if cpu and images else own  # as the program takes images there
+    shared = math.prod(devices.values()) if cpu else 1
+    at_once = shared * together / devices[BATCH_AXIS]
 
     one = jax.tree.map(_without_seeds, params)
     state = jax.eval_shape(plan.optimizer.init, one)
@@ -119,8 +121,8 @@ def training_memory(
     return TrainingMemory(
         data=shared * (_bytes(() if stream else x) + _bytes(targets) + held),
         weights=shared * own * (7 * _bytes(one) + 3 * _bytes(state)),
-        row=math.ceil(shared * together * kept),
-        attack=math.ceil(shared * together * attack),
+        row=math.ceil(at_once * kept),
+        attack=math.ceil(at_once * attack),
     )
 
 

@@ -6,6 +6,8 @@ from jaxtyping import Array, Float, Key
 
 from widelimit._checks import check_one_array
 from widelimit.layers import AbstractLayer, Params, is_statistic, with_statistics
+from widelimit.layers.data_parallel import BATCH_AXIS, batch_devices
+from widelimit.training.division import mean_of_parts, own_part
 from widelimit.training.plan import Plan
 
 
@@ -18,9 +20,10 @@ def batch_gradient(
 ) -> tuple[Params, Float[Array, "2"], Params]:
     """Gradient of the mean objective of a batch.
 
-    With `plan.accumulate` the batch is taken in equal parts, one after the other, of
-    which only one is in memory; what they give is averaged. Running statistics see
-    every part in turn.
+    Where the rows are divided over devices, each takes its own part of them, and what
+    they find is averaged. With `plan.accumulate` the batch is taken in equal parts, one
+    after the other, of which only one is in memory; what they give is averaged. Running
+    statistics see every part in turn.
 
     Args:
         params: Parameters.
@@ -34,9 +37,12 @@ def batch_gradient(
     """
     gradient = jax.grad(objective, has_aux=True)
     k = plan.accumulate
+    if batch_devices() > 1:  # only random directions of a penalty are drawn by it
+        key = jax.random.fold_in(key, jax.lax.axis_index(BATCH_AXIS))
     if k == 1:
+        x, targets = own_part(x), own_part(targets)
         found, (parts, seen) = gradient(params, x, targets, key, plan)
-        return found, parts, seen
+        return *mean_of_parts((found, parts)), seen
 
     def one(carry, part):
         seen, sums = carry
@@ -46,10 +52,12 @@ def batch_gradient(
         found, (parts, seen) = gradient(at, rows, wanted, own, plan)
         return (seen, jax.tree.map(jnp.add, sums, (found, parts))), None
 
-    x, targets = (a.reshape(k, len(a) // k, *a.shape[1:]) for a in (x, targets))
+    x, targets = (
+        own_part(a.reshape(k, len(a) // k, *a.shape[1:]), axis=1) for a in (x, targets)
+    )
     zeros = jax.tree.map(jnp.zeros_like, params), jnp.zeros(2, plan.dtype)
     (seen, sums), _ = jax.lax.scan(one, (params, zeros), (jnp.arange(k), x, targets))
-    found, parts = jax.tree.map(lambda a: a / k, sums)
+    found, parts = mean_of_parts(jax.tree.map(lambda a: a / k, sums))
     return found, parts, seen
 
 

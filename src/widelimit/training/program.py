@@ -1,5 +1,6 @@
 """The compiled program of `train`: all seeds, epochs and probes, in segments."""
 
+import contextlib
 import functools
 import math
 import time
@@ -13,7 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from widelimit.layers import Params
+from widelimit.layers.convolution import divided_over_cores
 from widelimit.training.compilation import compiler_options
+from widelimit.training.division import SEEDS, mesh
 from widelimit.training.epoch import Inputs, Seed, train_epoch
 from widelimit.training.host_rows import HostRows
 from widelimit.training.plan import Plan
@@ -52,7 +55,7 @@ def start_seeds(params: Params, keys: Array, inputs: Inputs, plan: Plan) -> Stat
     Returns:
         The state, divided over the devices.
     """
-    return _start(params, keys, inputs.probe, plan)
+    return _start(params, keys, inputs, plan)
 
 
 def run_seeds(
@@ -75,10 +78,11 @@ def run_seeds(
     Raises:
         ValueError: If rows on the host could not be read.
     """
-    advance = _compiled(**compiler_options(_images(inputs)))
-    state = advance(
-        on_devices(state), initial, jnp.int32(begin), jnp.int32(end), inputs, plan
-    )
+    options = compiler_options(_images(inputs))
+    advance = _compiled(**options)
+    state = on_devices(state, inputs, plan)
+    with divided_over_cores() if options else contextlib.nullcontext():
+        state = advance(state, initial, jnp.int32(begin), jnp.int32(end), inputs, plan)
     if isinstance(inputs.x, HostRows):
         jax.block_until_ready(state)
         inputs.x.check("train")
@@ -118,42 +122,40 @@ def run_in_parts(state: State, initial: Params, inputs: Inputs, plan: Plan) -> S
         done, count = end, max(1, min(fits, 4 * count))
 
 
-def on_devices(state: State) -> State:
+def on_devices(state: State, inputs: Inputs, plan: Plan) -> State:
     """The state divided over the devices, always alike: then one program serves all.
 
     Args:
         state: The state, wherever it is.
+        inputs: What the seeds share.
+        plan: What is compiled in.
 
     Returns:
         It.
     """
-    mesh = _mesh(len(state.history))
-    return jax.device_put(state, jax.NamedSharding(mesh, jax.P("seeds")))
+    own = mesh(len(state.history), _images(inputs), plan)
+    return jax.device_put(state, jax.NamedSharding(own, jax.P(SEEDS)))
 
 
-def _mesh(seeds: int) -> jax.sharding.Mesh:
-    """As many devices as the number of seeds allows."""
-    devices = jax.devices()
-    count = max(k for k in range(1, len(devices) + 1) if seeds % k == 0)
-    return jax.sharding.Mesh(np.array(devices[:count]), ("seeds",))
-
-
-def _divided(f: Callable[..., Any], whole: Any, *per_seed: Any) -> Any:
+def _divided(
+    f: Callable[..., Any], inputs: Inputs, plan: Plan, whole: Any, *per_seed: Any
+) -> Any:
     """`f(whole, *per_seed)` on every device, for its own seeds."""
     arrays, static = eqx.partition(whole, eqx.is_array)
-    split = jax.P("seeds")
-    # Nothing is exchanged between devices, so there is nothing for shard_map to check.
+    split = jax.P(SEEDS)
     return jax.shard_map(
         lambda arrays, *own: f(eqx.combine(arrays, static), *own),
-        mesh=_mesh(len(jax.tree.leaves(per_seed)[0])),
+        mesh=mesh(len(jax.tree.leaves(per_seed)[0]), _images(inputs), plan),
         in_specs=(jax.P(), *(split for _ in per_seed)),
         out_specs=split,
+        # Devices that share a seed compute the same but for the parts of a batch, of
+        # which they take means; the check would ask for marks at each of them.
         check_vma=False,
     )(arrays, *per_seed)
 
 
 @eqx.filter_jit
-def _start(params: Params, keys: Array, probe: Any, plan: Plan) -> State:
+def _start(params: Params, keys: Array, inputs: Inputs, plan: Plan) -> State:
     def start(probe, params, keys):
         k = len(keys)
         none = jnp.zeros(k, jnp.int32)
@@ -178,7 +180,7 @@ def _start(params: Params, keys: Array, probe: Any, plan: Plan) -> State:
             )
         return State(seeds, history, probes)
 
-    return _divided(start, probe, params, keys)
+    return _divided(start, inputs, plan, inputs.probe, params, keys)
 
 
 @functools.cache
@@ -204,7 +206,7 @@ def _advance(
         begin, end, inputs = whole
         return _run(state, initial, begin, end, inputs, plan)
 
-    return _divided(advance, (begin, end, inputs), state, initial)
+    return _divided(advance, inputs, plan, (begin, end, inputs), state, initial)
 
 
 def _run(
