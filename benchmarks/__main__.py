@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.workload import cores
+from widelimit._cores import cpu_count
 
 NAMES = (
     "training",
@@ -79,7 +79,7 @@ def heading() -> str:
 
     return (
         "# Benchmarks\n\nWritten by `python -m benchmarks`. Ratios are taken within "
-        f"one run on one machine: {platform.machine()}, {cores()} cores, Python "
+        f"one run on one machine: {platform.machine()}, {cpu_count()} cores, Python "
         f"{platform.python_version()}, JAX {jax.__version__}.\n"
     )
 

@@ -9,9 +9,10 @@ import time
 
 import numpy as np
 
-from benchmarks.workload import BATCH, SEEDS, cores, workload
+from benchmarks.workload import BATCH, SEEDS, workload
+from widelimit._cores import cpu_count
 
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores()))  # before JAX is imported
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cpu_count()))  # before JAX is imported
 
 import jax
 import jax.numpy as jnp

@@ -1,6 +1,4 @@
-"""What both sides of the training benchmark train on, and the cores they have."""
-
-import os
+"""What both sides of the training benchmark train on."""
 
 import numpy as np
 
@@ -13,9 +11,3 @@ def workload(features):
     rows = 2048 if features == 784 else 1408
     x = rng.uniform(size=(rows, features)).astype(np.float32)
     return x, rng.integers(0, 10, size=rows)
-
-
-def cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -27,7 +27,8 @@ class AbstractLayer(Description, abc.ABC):
         independent: Whether the output is an independent random combination of the
             input's features, so that the two may be added.
         batched: Whether training treats the rows of a batch together, so that
-            `apply_training` differs from `apply`.
+            `apply_training` differs from `apply`. Where `train` divides a batch over
+            devices, a layer sees those of its own; `BatchNorm` asks for the others.
         smooth: Whether the layer itself is twice differentiable everywhere, whatever
             its activations are.
     """

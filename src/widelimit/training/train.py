@@ -122,7 +122,10 @@ def train(
     same keys on the same machine and devices give the same bits.
 
     On a CPU, `JAX_NUM_CPU_DEVICES` set to the number of cores before JAX is imported
-    makes each core a device; wide networks then train up to twice as fast. Layers that
+    makes each core a device; wide networks then train up to twice as fast. Devices that
+    seeds leave free divide the rows of every batch of images among them, where these
+    divide evenly and `apply` is a network; the result is the same to rounding, but for
+    the random directions of a `jacobian_penalty`. Layers that
     normalise by the batch do so on every batch of a step and keep running statistics
     (in a function of your own that calls the network, these stay as they are);
     probes and attacks see the network as it evaluates, by these. A probe must
