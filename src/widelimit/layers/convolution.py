@@ -328,15 +328,12 @@ def _sum_of_tiles(
         return of_tile(x, y)
     whole = n - n % tile
 
-    def add(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+    def add(total: Array, start: Array) -> tuple[Array, None]:
+        # Slices, as parts handed to `scan` would be computed beside the whole.
+        pair = (jax.lax.dynamic_slice_in_dim(a, start, tile) for a in (x, y))
         return total + of_tile(*pair), None
 
-    def tiles(a: Array) -> Array:
-        return jnp.reshape(a[:whole], (n // tile, tile, *a.shape[1:]))
-
     like = jax.eval_shape(of_tile, x[:1], y[:1])
-    start = jnp.zeros(like.shape, like.dtype)
-    total, _ = jax.lax.scan(add, start, (tiles(x), tiles(y)))
-    if whole < n:
-        total, _ = add(total, (x[whole:], y[whole:]))
-    return total
+    zeros = jnp.zeros(like.shape, like.dtype)
+    total, _ = jax.lax.scan(add, zeros, jnp.arange(0, whole, tile))
+    return total + of_tile(x[whole:], y[whole:]) if whole < n else total
