@@ -24,6 +24,7 @@ from widelimit.training import (
     JacobianPenalty,
     PixelScaling,
     division,
+    program,
     train,
 )
 from widelimit.training.plan import Plan
@@ -63,9 +64,18 @@ def run(net, x=X, seeds=1, **options):
     return train(net, start(net, seeds), x, TARGETS, **(defaults | options))
 
 
-def devices_of(trained):
-    leaf = jax.tree.leaves(trained.params)[0]
-    return len(leaf.sharding.device_set)
+@pytest.fixture
+def devices(monkeypatch):
+    """Numbers of devices that trainings took, the last one at the end."""
+    seen = []
+
+    def spy(*args):
+        found = division.mesh(*args)
+        seen.append(found.size)
+        return found
+
+    monkeypatch.setattr(program, "mesh", spy)
+    return seen
 
 
 def assert_close(one, other):
@@ -73,11 +83,11 @@ def assert_close(one, other):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-def test_a_divided_training_is_a_loop_over_whole_batches():
+def test_a_divided_training_is_a_loop_over_whole_batches(devices):
     """The loop takes gradients of whole batches and knows nothing of devices."""
     rate, momentum = 0.1, 0.5
     found = run(BATCHED)
-    assert devices_of(found) == 2
+    assert devices[-1] == 2
 
     @jax.jit
     def value(params, x, targets):
@@ -120,19 +130,19 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("case", OPTIONS)
-def test_divided_or_not_it_gives_the_same(case, monkeypatch):
+def test_divided_or_not_it_gives_the_same(case, devices, monkeypatch):
     net, x, options = OPTIONS[case]
     found = run(net, x, **options)
-    assert devices_of(found) == 2
+    assert devices[-1] == 2
     monkeypatch.setattr(
         division, "divided", lambda *_: {"seeds": 1, division.BATCH_AXIS: 1}
     )
     whole = run(net, x, **options)
-    assert devices_of(whole) == 1
+    assert devices[-1] == 1
     assert_close(found, whole)
 
 
-def test_random_directions_are_others_on_every_device(monkeypatch):
+def test_random_directions_are_others_on_every_device(devices):
     """Two equal rows, one on each device: with one direction each, penalties differ."""
     x = np.repeat(X[:1], 2, axis=0)
     penalty = JacobianPenalty(1.0, projections=1)
@@ -147,7 +157,7 @@ def test_random_directions_are_others_on_every_device(monkeypatch):
         PLAIN, params, jnp.asarray(x), targets, loss="squared",
         optimizer=optax.sgd(0.0), keys=KEYS[:1], **options,
     )  # fmt: skip
-    assert devices_of(found) == 2
+    assert devices[-1] == 2
     drawn = jax.random.fold_in(KEYS[0], 0)
     key = jax.random.split(jax.random.fold_in(drawn, 1), 1)[0]
     each = [squares(jax.random.fold_in(key, device)) for device in range(2)]
@@ -156,7 +166,7 @@ def test_random_directions_are_others_on_every_device(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("net", "x", "seeds", "options", "devices"),
+    ("net", "x", "seeds", "options", "expected"),
     [
         (BATCHED, X, 1, {"batch_size": 5}, 1),  # does not divide
         (BATCHED, X, 1, {"batch_size": 12, "accumulate": 4}, 1),  # nor do its parts
@@ -165,14 +175,14 @@ def test_random_directions_are_others_on_every_device(monkeypatch):
         (BATCHED, X, 2, {}, 2),
     ],
 )
-def test_what_is_not_divided(net, x, seeds, options, devices):
+def test_what_is_not_divided(net, x, seeds, options, expected, devices):
     source = PLAIN if not hasattr(net, "init") else net
     params = start(source, seeds, x.shape[1:])
-    found = train(
+    train(
         net, params, jnp.asarray(x), TARGETS, loss="squared", optimizer=optax.sgd(0.1),
         epochs=1, keys=KEYS[:seeds], **({"batch_size": BATCH} | options),
     )  # fmt: skip
-    assert devices_of(found) == devices
+    assert devices[-1] == expected
     axes = division.divided(seeds, x.ndim > 2, _plan(net, **options))
     assert axes[division.BATCH_AXIS] == 1
 
@@ -190,6 +200,55 @@ def test_seeds_come_first_and_rows_take_what_is_left(monkeypatch):
     ):  # fmt: skip
         axes = division.divided(seeds, True, _plan(BATCHED, batch))
         assert tuple(axes.values()) == expected
+
+
+def test_what_it_returns_goes_with_all_else():
+    """JAX computes with nothing that lies on different sets of devices."""
+    divided, whole, two = (
+        run(BATCHED),
+        run(BATCHED, batch_size=5),
+        run(BATCHED, seeds=2),
+    )
+    for found in (divided, whole, two):
+        for other in (divided, whole, two):
+            assert np.all(np.isfinite(found.loss - other.loss))
+        for batch_size in (5, 6):
+            alone = jax.tree.map(lambda a: a[:1], found.params)
+            again = train(
+                BATCHED, alone, jnp.asarray(X), TARGETS, loss="cross-entropy",
+                optimizer=optax.sgd(0.1), epochs=1, batch_size=batch_size,
+                keys=KEYS[:1],
+            )  # fmt: skip
+            assert np.isfinite(again.loss).all()
+        one = jax.tree.map(lambda a: a[0], found.params)
+        x = jax.device_put(jnp.asarray(X), jax.devices()[0])
+        assert np.isfinite(BATCHED(one, x)).all()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_its_inputs_may_lie_on_any_device(place):
+    at = jax.devices()[place]
+    found = train(
+        BATCHED, jax.device_put(start(BATCHED), at), jax.device_put(jnp.asarray(X), at),
+        jax.device_put(TARGETS, at), loss="cross-entropy",
+        optimizer=optax.sgd(0.1, momentum=0.5), epochs=2, batch_size=BATCH,
+        keys=jax.device_put(KEYS[:1], at),
+    )  # fmt: skip
+    assert_close(found, run(BATCHED))
+
+
+def test_probes_see_their_whole_batches(devices):
+    x = jnp.asarray(X)
+
+    def variances(params, _):
+        _, seen = BATCHED.apply_training(params, x)
+        return seen[0]["branch"][1]["statistics"]["variance"]
+
+    params = start(BATCHED)
+    found = run(BATCHED, probe=variances, probe_epochs=(0,))
+    assert devices[-1] == 2
+    one = jax.tree.map(lambda a: a[0], params)
+    np.testing.assert_allclose(found.probes[0, 0], variances(one, None), rtol=1e-10)
 
 
 class Failing(np.ndarray):

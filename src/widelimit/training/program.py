@@ -5,7 +5,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -15,12 +15,15 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from widelimit.layers import Params
 from widelimit.layers.convolution import divided_over_cores
+from widelimit.layers.data_parallel import undivided_batches
 from widelimit.training.compilation import compiler_options
 from widelimit.training.division import SEEDS, mesh
 from widelimit.training.epoch import Inputs, Seed, train_epoch
 from widelimit.training.host_rows import HostRows
 from widelimit.training.plan import Plan
 from widelimit.training.progress import notify
+
+T = TypeVar("T")
 
 PART_SECONDS = 1.0
 """Of a part of a training, after which Python is back."""
@@ -122,19 +125,58 @@ def run_in_parts(state: State, initial: Params, inputs: Inputs, plan: Plan) -> S
         done, count = end, max(1, min(fits, 4 * count))
 
 
-def on_devices(state: State, inputs: Inputs, plan: Plan) -> State:
-    """The state divided over the devices, always alike: then one program serves all.
+def on_devices(per_seed: T, inputs: Inputs, plan: Plan) -> T:
+    """What each seed has, divided over the devices that train, wherever it is now.
 
     Args:
-        state: The state, wherever it is.
+        per_seed: Arrays with a leading axis of seeds.
         inputs: What the seeds share.
         plan: What is compiled in.
 
     Returns:
-        It.
+        The same, always alike: then one program serves all.
     """
-    own = mesh(len(state.history), _images(inputs), plan)
-    return jax.device_put(state, jax.NamedSharding(own, jax.P(SEEDS)))
+    return jax.device_put(per_seed, _sharding(per_seed, inputs, plan, jax.P(SEEDS)))
+
+
+def on_every_device(inputs: Inputs, params: Params, plan: Plan) -> Inputs:
+    """What the seeds share, whole on every device that trains, wherever it is now.
+
+    Args:
+        inputs: It.
+        params: Parameters, with a leading axis of seeds.
+        plan: What is compiled in.
+
+    Returns:
+        The same.
+    """
+    arrays, static = eqx.partition(inputs, eqx.is_array)
+    arrays = jax.device_put(arrays, _sharding(params, inputs, plan, jax.P()))
+    return eqx.combine(arrays, static)
+
+
+def on_one_device(state: State) -> State:
+    """A state for whoever works on with it, and with others beside it.
+
+    JAX refuses to compute with arrays on different devices, and how many train depends
+    on the plan. On GPUs, whose memories are apart, all stays where it is.
+
+    Args:
+        state: The state.
+
+    Returns:
+        The same on the first device if that is a CPU.
+    """
+    if jax.default_backend() != "cpu":
+        return state
+    return jax.device_put(state, jax.devices()[0])
+
+
+def _sharding(
+    per_seed: Any, inputs: Inputs, plan: Plan, spec: jax.P
+) -> jax.NamedSharding:
+    seeds = len(jax.tree.leaves(per_seed)[0])
+    return jax.NamedSharding(mesh(seeds, _images(inputs), plan), spec)
 
 
 def _divided(
@@ -252,13 +294,15 @@ def _run(
         return epoch, probed + 1, state._replace(probes=probes)
 
     def measure(seed, start):
+        with undivided_batches():  # devices that share a seed see the same
+            found = inputs.probe(seed.params, start)
         return jax.tree.map(
             lambda v: (
                 jnp.where(seed.diverged_at == 0, v, jnp.nan)
                 if jnp.issubdtype(jnp.result_type(v), jnp.inexact)
                 else v
             ),
-            inputs.probe(seed.params, start),
+            found,
         )
 
     def one(carry):

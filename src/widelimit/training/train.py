@@ -40,7 +40,13 @@ from widelimit.training.jacobian_penalty import JacobianPenalty
 from widelimit.training.memory import check_training_memory
 from widelimit.training.pixel_scaling import PixelScaling
 from widelimit.training.plan import Plan
-from widelimit.training.program import run_in_parts, start_seeds
+from widelimit.training.program import (
+    on_devices,
+    on_every_device,
+    on_one_device,
+    run_in_parts,
+    start_seeds,
+)
 from widelimit.training.progress import listening
 
 Precision = Literal["full", "mixed"]
@@ -123,14 +129,16 @@ def train(
 
     On a CPU, `JAX_NUM_CPU_DEVICES` set to the number of cores before JAX is imported
     makes each core a device; wide networks then train up to twice as fast. Devices that
-    seeds leave free divide the rows of every batch of images among them, where these
-    divide evenly and `apply` is a network; the result is the same to rounding, but for
-    the random directions of a `jacobian_penalty`. Layers that
-    normalise by the batch do so on every batch of a step and keep running statistics
-    (in a function of your own that calls the network, these stay as they are);
-    probes and attacks see the network as it evaluates, by these. A probe must
-    not call LAPACK (`jnp.linalg.eigh` and the like) with several CPU devices: JAX's
-    routines there can wait for each other for ever.
+    seeds leave free divide the rows of every batch of images among them, as many as
+    divide `batch_size // accumulate`, if `apply` is a network; the result is the same
+    to rounding, but for the random directions of a `jacobian_penalty`. Inputs may lie
+    on any device; what is returned lies on the first CPU, or on GPUs where it was
+    trained. A probe must not call LAPACK (`jnp.linalg.eigh` and the like) with several
+    CPU devices: JAX's routines there can wait for each other for ever.
+
+    Layers that normalise by the batch do so on every batch of a step and keep running
+    statistics (in a function of your own that calls the network, these stay as they
+    are); probes and attacks see the network as it evaluates, by these.
 
     Args:
         apply: Outputs for a batch of inputs: a network, or any function.
@@ -261,6 +269,8 @@ def train(
             probe=probe,
             listener=listener,
         )
+        params, keys = on_devices((params, keys), inputs, plan)
+        inputs = on_every_device(inputs, params, plan)
         if checkpoint is None:
             # The first state has no name here, or it would be kept to the end.
             ran = run_in_parts(
@@ -269,6 +279,7 @@ def train(
         else:
             state = start_seeds(params, keys, inputs, plan)
             ran = run_with_checkpoint(checkpoint, state, params, inputs, plan)
+        ran = on_one_device(ran)
         jax.block_until_ready(ran)
     values, squares, robust = jnp.moveaxis(ran.history[:, :epochs], -1, 0)
     return Trained(
