@@ -1,5 +1,6 @@
 """The fully-connected layer."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,13 +109,19 @@ class Dense(AbstractWeights):
             The products, `r n r m o o` or `r n r m`.
         """
         (x1, g1), (x2, g2) = one, two
-        inputs = jnp.einsum("rnd,qmd->rnqm", x1, x2)
+        inputs = _gram(x1, x2)
         inputs = self.forward_scale(x1.shape[-1]) ** 2 * inputs
         inputs = inputs + self.bias_factor**2 * at_values(inputs)  # a bias has x = 1
         if output_axes:
-            inputs = inputs[..., None, None]
-        subscripts = "rnaw,qmbw->rnqmab" if output_axes else "rnaw,qmaw->rnqm"
-        return leibniz(inputs, jnp.einsum(subscripts, g1, g2))
+            cotangents = jnp.einsum("rnaw,qmbw->rnqmab", g1, g2)
+            return leibniz(inputs[..., None, None], cotangents)
+        return leibniz(inputs, _gram(g1, g2))
 
     def moments(self, m: Moments) -> Moments:
         return self._random_linear(m, self.fan_in(m.shape), (self.features,))
+
+
+def _gram(a: Float[Array, "r n *s"], b: Float[Array, "q m *s"]) -> Array:
+    """Inner products `r n q m`, as one product of matrices: `einsum` is slower here."""
+    one, two = (z.reshape(math.prod(z.shape[:2]), -1) for z in (a, b))
+    return (one @ two.T).reshape(*a.shape[:2], *b.shape[:2])

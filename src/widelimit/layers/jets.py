@@ -24,8 +24,8 @@ def input_jets(x: Float[Array, "n *s"]) -> Float[Array, "r n *s"]:
         The inputs and the unit vectors.
     """
     d = math.prod(x.shape[1:])
-    units = jnp.eye(d, dtype=x.dtype).reshape(d, 1, *x.shape[1:])
-    return joined(x, jnp.broadcast_to(units, (d, *x.shape)))
+    units = jnp.eye(d + 1, d, -1, dtype=x.dtype).reshape(d + 1, 1, *x.shape[1:])
+    return _with_value(x, jnp.broadcast_to(units, (d + 1, *x.shape)))
 
 
 def constant_jets(x: Float[Array, "n *s"], directions: int) -> Float[Array, "r n *s"]:
@@ -38,7 +38,7 @@ def constant_jets(x: Float[Array, "n *s"], directions: int) -> Float[Array, "r n
     Returns:
         The jets.
     """
-    return joined(x, jnp.zeros((directions, *x.shape), x.dtype))
+    return _with_value(x, jnp.zeros((directions + 1, *x.shape), x.dtype))
 
 
 def carried(f: Callable[..., Any], *jets: Any) -> Any:
@@ -51,9 +51,11 @@ def carried(f: Callable[..., Any], *jets: Any) -> Any:
     Returns:
         Jets of what `f` returns.
     """
-    values, slopes = (jax.tree.map(part, jets) for part in (_value, _slopes))
+    values = jax.tree.map(lambda a: a[0], jets)
     push = jax.vmap(lambda slopes: jax.jvp(f, values, slopes), out_axes=(None, 0))
-    return jax.tree.map(joined, *push(slopes))
+    # The values go along as one more direction: what became of it is written over.
+    # That costs less than to cut the jets here and to join them again below.
+    return jax.tree.map(_with_value, *push(jets))
 
 
 def paired(
@@ -104,19 +106,10 @@ def at_values(p: Float[Array, "r n r m *o"]) -> Float[Array, "r n r m *o"]:
     return jnp.broadcast_to(_first(p, 0) * _first(p, 2), p.shape)
 
 
-def joined(value: Float[Array, "n *s"], slopes: Float[Array, "d n *s"]) -> Array:
-    """A jet, from its value and its derivatives."""
-    # Not `concatenate`: compilers put that into every copy made of it, computed anew.
-    jets = jnp.pad(slopes, ((1, 0), *((0, 0),) * value.ndim))
-    return jax.lax.dynamic_update_index_in_dim(jets, value, 0, 0)
-
-
-def _value(jets: Array) -> Array:
-    return jets[0]
-
-
-def _slopes(jets: Array) -> Array:
-    return jets[1:]
+def _with_value(value: Float[Array, "n *s"], jets: Float[Array, "r n *s"]) -> Array:
+    """Jets with the value in its place, in one pass over them."""
+    first = jnp.arange(len(jets)).reshape(-1, *(1,) * value.ndim) == 0
+    return jnp.where(first, value, jets)
 
 
 def _first(p: Array, axis: int) -> Array:
