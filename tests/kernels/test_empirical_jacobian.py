@@ -91,8 +91,11 @@ def test_tiles_make_the_same_kernel(output_axes):
         assert_close(k, expected)
 
 
-def test_parts_of_many_rows_make_the_same_kernel():
-    params, x = drawn(SMALL, rows=33, shape=(7,))
+@pytest.mark.parametrize("stages", [0, 8])
+def test_parts_of_many_rows_make_the_same_kernel(stages, monkeypatch):
+    # Of 67 rows with 8 entries each, four parts; by a program a stage, or by one.
+    monkeypatch.setattr("widelimit.kernels.empirical_jacobian_work.STAGES", stages)
+    params, x = drawn(SMALL, rows=67, shape=(7,))
     expected = naive(SMALL, params, x, x)
     options = {"output_axes": True, "per_layer": True}
     k = empirical_jacobian_ntk(SMALL, params, x, **options)

@@ -25,6 +25,7 @@ from widelimit.layers.jets import carried, input_jets
 
 TEMPORARIES = 3  # times what a stage returns: what it needs on the way
 PAIRS = 3  # arrays of the size of a tile, beside those that hold layers
+STAGES, BYTES = 8, 2**26  # most that are computed in one program
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,39 @@ def jacobian_work(
     kept, passing = _stage_sizes(network, shapes, row)
     blocks = layers if per_layer else 1
     pair = row.dtype.itemsize * entries**2 * (outputs**2 if output_axes else 1)
-    stages = stages_of(network, params)
     options = (outputs, output_axes, per_layer)
+    at_once = Work(
+        lambda x: x,
+        lambda one, two, same: _at_once(
+            network, params, one, None if same else two, *options
+        ),
+        outputs,
+        layers=blocks,
+        row=kept + TEMPORARIES * sum(passing),
+        pair=pair * (PAIRS * blocks + 2 * layers),
+        entries=entries,
+    )
+    if len(passing) <= STAGES and at_once.alone(rows) <= min(budget, BYTES):
+        return at_once
+    stages = stages_of(network, params)
     return Work(
         lambda x: forward(stages, x),
         lambda one, two, same: _tile(stages, one, two, *options, same),
         outputs,
         layers=blocks,
-        row=kept + TEMPORARIES * passing,
+        row=kept + TEMPORARIES * max(passing),
         pair=pair * (PAIRS * blocks + 2),
         entries=entries,
     )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6))
+def _at_once(network, params, x1, x2, outputs, output_axes, per_layer):
+    """A tile of few inputs in one program: to start many takes longer than these."""
+    stages = stages_of(network, params)
+    one = forward(stages, x1)
+    two = one if x2 is None else forward(stages, x2)
+    return _tile(stages, one, two, outputs, output_axes, per_layer, x2 is None)
 
 
 def _tile(stages, one, two, outputs, output_axes, per_layer, same):
@@ -124,8 +147,8 @@ def _tile(stages, one, two, outputs, output_axes, per_layer, same):
 
 
 @functools.lru_cache(maxsize=256)
-def _stage_sizes(network, shapes, row) -> tuple[int, int]:
-    """Bytes that a row keeps of all stages, and that it needs most at one of them."""
+def _stage_sizes(network, shapes, row) -> tuple[int, tuple[int, ...]]:
+    """Bytes that a row keeps of all stages, and those that each of them needs."""
     tree, leaves = shapes
     params = jax.tree.unflatten(tree, leaves)
 
@@ -141,7 +164,7 @@ def _stage_sizes(network, shapes, row) -> tuple[int, int]:
         return kept, passing
 
     kept, factors = jax.eval_shape(arrays, params, row)
-    return _bytes(kept), max(map(_bytes, factors))
+    return _bytes(kept), tuple(map(_bytes, factors))
 
 
 def _bytes(arrays: Any) -> int:

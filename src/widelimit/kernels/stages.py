@@ -28,7 +28,7 @@ Stage = tuple[Sequential, Params]
 Parts = tuple[Array, ...]  # `r n *s`, of some rows each
 Shares = tuple[Array, ...]  # `r n r m *o`, of some layers each
 
-PARTS, ROWS = 2, 128  # into which rows are divided; fewest rows of a part, about
+PARTS, ROWS = 4, 128  # into which rows are divided; fewest rows of a part, about
 
 
 def stages_of(network: AbstractLayer, params: Params) -> list[Stage]:
@@ -121,8 +121,7 @@ def backward(
 @functools.partial(jax.jit, static_argnums=0)
 def stage_jets(stage: Sequential, params: Params, jets: Parts) -> Parts:
     """Jets of what leaves a stage, from those of what enters it."""
-    with precisely():
-        return tuple(carried(lambda x: stage.apply(params, x), part) for part in jets)
+    return tuple(_part_jets(stage, params, part) for part in jets)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -137,6 +136,7 @@ def unit_jets(stage: Sequential, params: Params, jets: Parts) -> Parts:
     return tuple(map(of, jets))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def stage_factors(
     stage: Sequential, params: Params, jets: Array, cotangents: Array
 ) -> tuple[Array, tuple[Factors, ...]]:
@@ -186,17 +186,10 @@ def stage_shares(
         for x, g in zip(jets, cotangents, strict=True)
     ]
     cotangents, factors = zip(*found, strict=True)
-    with precisely():
-        shares = tuple(
-            tuple(
-                a.layer.jacobian_products(a.parts, b.parts, output_axes=output_axes)
-                for a, b in zip(factors[i], factors[j], strict=True)
-            )
-            for i, j in pairs
-        )
+    shares = tuple(_pair_shares(factors[i], factors[j], output_axes) for i, j in pairs)
     if before is not None:
         sums = (a + b for a, b in zip(before, shares, strict=True))
-        shares = tuple((functools.reduce(jnp.add, p),) if p else () for p in sums)
+        shares = tuple(map(_added, sums))
     return cotangents, shares
 
 
@@ -220,29 +213,55 @@ def finished_jets(
     Returns:
         The kernel, layers in front.
     """
-    options = (outputs, output_axes, per_layer)
+    if not per_layer:
+        shares = [[s and _added(s) for s in row] for row in shares]
+    # Columns are put in order in a loop over the rows' directions: without one, XLA
+    # would compute the shares anew in the order of the kernel, a dozen times slower.
+    shares = jax.lax.map(
+        functools.partial(jax.tree.map, lambda share: share.swapaxes(1, 2)), shares
+    )
 
-    def part(i: int, j: int) -> Float[Array, "h r n r m *o"]:
+    def part(i: int, j: int) -> Float[Array, "h n r m r *o"]:
         layers = shares[i][j]
         if layers is None:
             across = part(j, i)
             return across.transpose((0, 3, 4, 1, 2, 6, 5)[: across.ndim])
-        r, n, _, m, *axes = layers[0].shape
-        flat = (share.reshape(r * n, r * m, *axes) for share in layers)
-        found = finished(tuple(flat), *options, same and i == j)
-        return found.reshape(-1, r, n, r, m, *axes)
+        r, n, m, _, *axes = layers[0].shape
+        flat = (share.swapaxes(0, 1).reshape(n * r, m * r, *axes) for share in layers)
+        options = (outputs, output_axes, per_layer, same and i == j)
+        return finished(tuple(flat), *options).reshape(-1, n, r, m, r, *axes)
 
     columns = range(len(shares[0]))
     rows = [
-        jnp.concatenate([part(i, j) for j in columns], 4) for i in range(len(shares))
+        jnp.concatenate([part(i, j) for j in columns], 3) for i in range(len(shares))
     ]
-    kernel = jnp.concatenate(rows, 2)
-    h, r, n, _, m, *axes = kernel.shape
-    kernel = kernel.transpose((0, 2, 1, 4, 3, 5, 6)[: kernel.ndim])
+    kernel = jnp.concatenate(rows, 1)
+    h, n, r, m, _, *axes = kernel.shape
     return kernel.reshape(h, n * r, m * r, *axes)
 
 
 _input_jets = jax.jit(input_jets)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _part_jets(stage: Sequential, params: Params, part: Array) -> Array:
+    with precisely():
+        return carried(lambda x: stage.apply(params, x), part)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _pair_shares(
+    one: tuple[Factors, ...], two: tuple[Factors, ...], output_axes: bool
+) -> Shares:
+    with precisely():
+        return tuple(
+            a.layer.jacobian_products(a.parts, b.parts, output_axes=output_axes)
+            for a, b in zip(one, two, strict=True)
+        )
+
+
+def _added(shares: Shares) -> Shares:
+    return (functools.reduce(jnp.add, shares),) if shares else ()
 
 
 def _flat(network: AbstractLayer, params: Params) -> Iterator[tuple[Any, Params]]:

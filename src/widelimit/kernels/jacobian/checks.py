@@ -1,5 +1,6 @@
 """Named checks of Jacobian kernels' arguments."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,15 +45,15 @@ def check_second_derivatives(caller: str, network: Any) -> None:
         ValueError: If one has not; it is named.
     """
     network = getattr(network, "__self__", network)
-    for phi in _activations(network):
-        if not phi.smooth:
-            raise ValueError(
-                f"`{caller}` needs activations with a second derivative. Got `{phi}`, "
-                "at whose kink there is none, so that gradients of the input "
-                "derivatives do not say how training moves them. Use `Erf()`, `GELU()` "
-                "or another smooth activation."
-            )
-    if has_kinks(network):
+    phi, kinks = _kinks(network) if isinstance(network, Description) else (None, False)
+    if phi is not None:
+        raise ValueError(
+            f"`{caller}` needs activations with a second derivative. Got `{phi}`, at "
+            "whose kink there is none, so that gradients of the input derivatives do "
+            "not say how training moves them. Use `Erf()`, `GELU()` or another smooth "
+            "activation."
+        )
+    if kinks:
         raise ValueError(
             f"`{caller}` needs layers with a second derivative. Got `{network}`, which "
             "takes maxima; where another entry becomes the largest there is none. Pool "
@@ -69,6 +70,13 @@ def check_kinks(caller: str, network: AbstractLayer) -> None:
                 f"with one kink at zero. Got `{phi}`. Derive it from "
                 "`AbstractRectifier`, or declare it smooth if it is."
             )
+
+
+@functools.lru_cache(maxsize=256)
+def _kinks(network: Description) -> tuple[AbstractActivation | None, bool]:
+    """The first activation with a kink, and whether anything has one."""
+    rough = (phi for phi in _activations(network) if not phi.smooth)
+    return next(rough, None), has_kinks(network)
 
 
 def _activations(value: object) -> Iterator[AbstractActivation]:
