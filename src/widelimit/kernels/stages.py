@@ -215,11 +215,7 @@ def finished_jets(
     """
     if not per_layer:
         shares = [[s and _added(s) for s in row] for row in shares]
-    # Columns are put in order in a loop over the rows' directions: without one, XLA
-    # would compute the shares anew in the order of the kernel, a dozen times slower.
-    shares = jax.lax.map(
-        functools.partial(jax.tree.map, lambda share: share.swapaxes(1, 2)), shares
-    )
+    shares = jax.tree.map(_by_column, shares)
 
     def part(i: int, j: int) -> Float[Array, "h n r m r *o"]:
         layers = shares[i][j]
@@ -258,6 +254,16 @@ def _pair_shares(
             a.layer.jacobian_products(a.parts, b.parts, output_axes=output_axes)
             for a, b in zip(one, two, strict=True)
         )
+
+
+@jax.jit
+def _by_column(
+    share: Float[Array, "r n r m *o"],
+) -> Float[Array, "r n m r *o"]:
+    """Columns by input and then by derivative, as those of the kernel are."""
+    # In a loop over the rows' directions: without one, XLA would compute the share
+    # anew in this order, a dozen times slower.
+    return jax.lax.map(lambda rows: rows.swapaxes(1, 2), share)
 
 
 def _added(shares: Shares) -> Shares:
