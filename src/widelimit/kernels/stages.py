@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from widelimit.kernels.empirical_work import finished, precisely
 from widelimit.kernels.structured import Factors, output_units, pulled_back
-from widelimit.layers import AbstractLayer, Params, Sequential
+from widelimit.layers import AbstractLayer, Dense, Params, Sequential
 from widelimit.layers.jets import carried, constant_jets, input_jets
 
 Stage = tuple[Sequential, Params]
@@ -141,6 +141,13 @@ def stage_factors(
     stage: Sequential, params: Params, jets: Array, cotangents: Array
 ) -> tuple[Array, tuple[Factors, ...]]:
     """Jets of the cotangents by what enters a stage, and of its layers' factors."""
+    before, last = _split(stage)
+    if type(last) is Dense:
+        with precisely():
+            slope = last.pull_jets(params[-1], cotangents)
+            if before is not None:
+                jets, slope = carried(_there_and_back(before, params), jets, slope)
+        return slope, (Factors((jets, cotangents), last),)
 
     def back(x: Array, g: Array) -> Any:
         found, inputs, slopes, slope = pulled_back(stage, params, x, g)
@@ -241,8 +248,13 @@ _input_jets = jax.jit(input_jets)
 
 @functools.partial(jax.jit, static_argnums=0)
 def _part_jets(stage: Sequential, params: Params, part: Array) -> Array:
+    before, last = _split(stage)
     with precisely():
-        return carried(lambda x: stage.apply(params, x), part)
+        if type(last) is not Dense:
+            return carried(lambda x: stage.apply(params, x), part)
+        if before is not None:
+            part = carried(lambda x: before.apply(params[:-1], x), part)
+        return last.apply_jets(params[-1], part)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -254,6 +266,22 @@ def _pair_shares(
             a.layer.jacobian_products(a.parts, b.parts, output_axes=output_axes)
             for a, b in zip(one, two, strict=True)
         )
+
+
+def _split(stage: Sequential) -> tuple[Sequential | None, AbstractLayer]:
+    """What comes before a stage's last layer, if anything does, and that layer."""
+    *before, last = stage.layers
+    return (Sequential(tuple(before)) if before else None), last
+
+
+def _there_and_back(layers: Sequential, params: Params) -> Any:
+    """From what enters layers without parameters and cotangents of what they give."""
+
+    def both(x: Array, g: Array) -> tuple[Array, Array]:
+        y, pull = jax.vjp(lambda x: layers.apply(params[:-1], x), x)
+        return y, jax.vmap(lambda g: pull(g)[0], 1, 1)(g)
+
+    return both
 
 
 @jax.jit

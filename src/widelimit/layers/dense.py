@@ -1,7 +1,7 @@
 """The fully-connected layer."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from widelimit._checks import check_count
 from widelimit.layers.base import Params, Shape
 from widelimit.layers.fit import check_named, check_weight
 from widelimit.layers.gradients import inner_products
-from widelimit.layers.jets import at_values, leibniz
+from widelimit.layers.jets import at_values, leibniz, with_value
 from widelimit.layers.moments import Moments
 from widelimit.layers.weights import AbstractWeights, Parameterization
 
@@ -79,6 +79,46 @@ class Dense(AbstractWeights):
                 "the `input_shape` of these inputs."
             )
         return self._scaled(jnp.matmul(x, weight), params, x.shape[-1])
+
+    def apply_jets(
+        self, params: Params, jets: Float[Array, "r n d"]
+    ) -> Float[Array, "r n o"]:
+        """Jets of the outputs: one product for the values and all derivatives.
+
+        Args:
+            params: What `init` returned, or a trained version of it.
+            jets: Jets of the inputs.
+
+        Returns:
+            The jets.
+
+        Raises:
+            ValueError: If the inputs do not fit the parameters.
+        """
+        check_named("Dense", params, self._names)
+        r, n, d = jets.shape
+        linear, weight = replace(self, bias_std=None), {"weight": params["weight"]}
+        y = linear.apply(weight, jets.reshape(r * n, d)).reshape(r, n, -1)
+        if self.bias_std is None:
+            return y
+        return with_value(y[0] + self.bias_factor * params["bias"], y)
+
+    def pull_jets(
+        self, params: Params, cotangents: Float[Array, "r n a o"]
+    ) -> Float[Array, "r n a d"]:
+        """Jets of derivatives by the inputs, from those by the outputs, likewise.
+
+        Args:
+            params: What `init` returned, or a trained version of it.
+            cotangents: Jets of derivatives by what the layer gives.
+
+        Returns:
+            The jets.
+        """
+        weight = params["weight"]
+        flat = cotangents.reshape(-1, weight.shape[1])
+        pulled = self.forward_scale(len(weight)) * jnp.matmul(flat, weight.T)
+        return pulled.reshape(*cotangents.shape[:-1], -1)
 
     def gradient_factors(
         self, params: Params, x: Float[Array, "n d"], cotangents: Float[Array, "n o w"]

@@ -25,7 +25,7 @@ def input_jets(x: Float[Array, "n *s"]) -> Float[Array, "r n *s"]:
     """
     d = math.prod(x.shape[1:])
     units = jnp.eye(d + 1, d, -1, dtype=x.dtype).reshape(d + 1, 1, *x.shape[1:])
-    return _with_value(x, jnp.broadcast_to(units, (d + 1, *x.shape)))
+    return with_value(x, jnp.broadcast_to(units, (d + 1, *x.shape)))
 
 
 def constant_jets(x: Float[Array, "n *s"], directions: int) -> Float[Array, "r n *s"]:
@@ -38,7 +38,7 @@ def constant_jets(x: Float[Array, "n *s"], directions: int) -> Float[Array, "r n
     Returns:
         The jets.
     """
-    return _with_value(x, jnp.zeros((directions + 1, *x.shape), x.dtype))
+    return with_value(x, jnp.zeros((directions + 1, *x.shape), x.dtype))
 
 
 def carried(f: Callable[..., Any], *jets: Any) -> Any:
@@ -55,7 +55,21 @@ def carried(f: Callable[..., Any], *jets: Any) -> Any:
     push = jax.vmap(lambda slopes: jax.jvp(f, values, slopes), out_axes=(None, 0))
     # The values go along as one more direction: what became of it is written over.
     # That costs less than to cut the jets here and to join them again below.
-    return jax.tree.map(_with_value, *push(jets))
+    return jax.tree.map(with_value, *push(jets))
+
+
+def with_value(value: Float[Array, "n *s"], jets: Float[Array, "r n *s"]) -> Array:
+    """Jets with another value in its place, in one pass over them.
+
+    Args:
+        value: The value.
+        jets: Jets, of which the derivatives stay.
+
+    Returns:
+        The jets.
+    """
+    first = jnp.arange(len(jets)).reshape(-1, *(1,) * value.ndim) == 0
+    return jnp.where(first, value, jets)
 
 
 def paired(
@@ -104,12 +118,6 @@ def leibniz(
 def at_values(p: Float[Array, "r n r m *o"]) -> Float[Array, "r n r m *o"]:
     """Jets of a constant 1: that at the pair of values, 0 at derivatives."""
     return jnp.broadcast_to(_first(p, 0) * _first(p, 2), p.shape)
-
-
-def _with_value(value: Float[Array, "n *s"], jets: Float[Array, "r n *s"]) -> Array:
-    """Jets with the value in its place, in one pass over them."""
-    first = jnp.arange(len(jets)).reshape(-1, *(1,) * value.ndim) == 0
-    return jnp.where(first, value, jets)
 
 
 def _first(p: Array, axis: int) -> Array:
