@@ -110,6 +110,38 @@ def test_parts_of_many_rows_make_the_same_kernel(stages, monkeypatch):
     assert_close(block, total)
 
 
+@pytest.mark.parametrize("columns", [None, 4, 40])
+def test_more_memory_makes_no_more_tiles(columns):
+    params, x = drawn(SMALL, rows=60, shape=(7,))
+    other = None if columns is None else x[:columns]
+    result = empirical_jacobian_plan(SMALL, params, x, other).result
+    budgets = result / 2**30 * 1.2 ** np.arange(1, 20)
+    plans = [
+        empirical_jacobian_plan(SMALL, params, x, other, memory=b) for b in budgets
+    ]
+    tiles = [plan.tiles for plan in plans]
+    assert tiles == sorted(tiles, reverse=True) and tiles[0] > tiles[-1] == 1
+    assert all(p.working <= b * 2**30 for p, b in zip(plans, budgets, strict=True))
+
+
+def test_one_input_needs_no_more_memory_in_one_program(monkeypatch):
+    params, x = drawn(SMALL, rows=1, shape=(7,))
+    module = "widelimit.kernels.empirical_jacobian_work"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{module}.STAGES", 0)
+        least = empirical_jacobian_plan(SMALL, params, x).working
+    for memory in np.geomspace(2 * least, 64 * least, 20) / 2**30:
+        assert empirical_jacobian_plan(SMALL, params, x, memory=memory).tiles == 1
+
+
+def test_blocks_of_other_inputs_are_refused():
+    params, x = drawn(SMALL, rows=5, shape=(7,))
+    with pytest.raises(ValueError, match=r"with 7 features.*Got `x.shape=\(\d, 6\)`"):
+        empirical_jacobian_ntk_block(SMALL, params, x[:, :6])
+    with unchecked(), pytest.raises(ValueError, match="needs inputs that are vectors"):
+        empirical_jacobian_ntk_block(SMALL, params, jnp.stack([x, x], 1))
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_inputs_of_many_features(rows):
     # A row alone has entries enough for two parts.

@@ -69,6 +69,7 @@ def jacobian_work(
     output_axes: bool,
     per_layer: bool,
     rows: int,
+    columns: int | None = None,
     budget: float = 2.0**60,
 ) -> Work:
     """How to compute tiles of a network's Jacobian NTK.
@@ -80,7 +81,8 @@ def jacobian_work(
         row: Shape and type of a batch of one.
         output_axes: Whether to pair all outputs.
         per_layer: Whether to keep layers apart.
-        rows: Most rows that a tile could have.
+        rows: Inputs of the kernel's rows.
+        columns: Inputs of its columns; those of its rows if `None`.
         budget: Bytes that a tile may take.
 
     Returns:
@@ -96,6 +98,7 @@ def jacobian_work(
             output_axes=output_axes,
             per_layer=False,
             rows=rows,
+            columns=columns,
             budget=budget,
             entries=entries,
         )
@@ -116,7 +119,8 @@ def jacobian_work(
         pair=pair * (PAIRS * blocks + 2 * layers),
         entries=entries,
     )
-    if len(passing) <= STAGES and at_once.alone(rows) <= min(budget, BYTES):
+    whole = at_once.alone(rows) if columns is None else at_once.between(rows, columns)
+    if len(passing) <= STAGES and max(whole, at_once.least) <= min(budget, BYTES):
         return at_once
     stages = stages_of(network, params)
     return Work(

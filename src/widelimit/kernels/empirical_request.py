@@ -92,7 +92,8 @@ class Request:
                 jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype),
                 output_axes=output_axes,
                 per_layer=per_layer,
-                rows=min(len(a), len(a if b is None else b)),
+                rows=len(a),
+                columns=None if b is None else len(b),
                 budget=memory * GIB,
             )
         return cls(caller, work, a, b, output_axes, per_layer, memory)
@@ -161,7 +162,8 @@ def in_one_piece(
         jax.ShapeDtypeStruct((1, *x1.shape[1:]), x1.dtype),
         output_axes=output_axes,
         per_layer=per_layer,
-        rows=min(len(x1), len(x1 if x2 is None else x2)),
+        rows=len(x1),
+        columns=None if x2 is None else len(x2),
     )
     one = work.factors(x1)
     two = one if x2 is None else work.factors(x2)

@@ -68,12 +68,11 @@ def plan_tiles(
     same, m = m is None, n if m is None else m
     shape = (work.layers, n * work.entries, m * work.entries, *axes)
     _check_memory(caller, work, shape, size, memory)
-    if same and work.alone(n) <= memory * GIB:
-        rows, columns, working = n, n, work.alone(n)
-    else:
+    rows, columns, working = n, m, work.alone(n) if same else work.between(n, m)
+    if working > memory * GIB:
         side = work.side(memory * GIB)
         rows, columns = _even(n, side), _even(m, side)
-        working = work.fixed + (rows + columns) * work.row + rows * columns * work.pair
+        working = work.between(rows, columns)
     down, across = -(-n // rows), -(-m // columns)
     return TilePlan(
         shape=shape,

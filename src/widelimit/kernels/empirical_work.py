@@ -65,6 +65,10 @@ class Work:
         """Bytes for one tile of all pairs of so many rows with themselves."""
         return self.fixed + rows * self.row + rows**2 * self.pair
 
+    def between(self, rows: int, columns: int) -> int | float:
+        """Bytes for one tile of all pairs of two batches."""
+        return self.fixed + (rows + columns) * self.row + rows * columns * self.pair
+
     def side(self, budget: float) -> int:
         """Most rows of a square tile within so many bytes, 0 if none."""
         if budget < self.least:
@@ -83,6 +87,7 @@ def work_for(
     output_axes: bool,
     per_layer: bool,
     rows: int,
+    columns: int | None = None,
     budget: float = 2.0**60,
     entries: int = 1,
 ) -> Work:
@@ -94,7 +99,8 @@ def work_for(
         row: Shape and type of a batch of one.
         output_axes: Whether to pair all outputs.
         per_layer: Whether to keep layers apart.
-        rows: Most rows that a tile could have.
+        rows: Inputs of the kernel's rows.
+        columns: Inputs of its columns; those of its rows if `None`.
         budget: Bytes that a tile may take.
         entries: Rows of the kernel for each input, where a function gives so many times
             its outputs.
@@ -120,6 +126,7 @@ def work_for(
         pair=3 * pair,
         entries=entries,
     )
+    rows = rows if columns is None else min(rows, columns)
     at_once = min(rows, contraction.side(budget))
     if cost.contraction_is_cheaper(at_once, pairs=pairs):
         return contraction

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -95,10 +96,11 @@ class Dense(AbstractWeights):
         Raises:
             ValueError: If the inputs do not fit the parameters.
         """
-        check_named("Dense", params, self._names)
-        r, n, d = jets.shape
+        self.fan_in(jets.shape[2:])
+        jax.eval_shape(self.apply, params, jets[0])  # which refuses what does not fit
         linear, weight = replace(self, bias_std=None), {"weight": params["weight"]}
-        y = linear.apply(weight, jets.reshape(r * n, d)).reshape(r, n, -1)
+        flat = jets.reshape(-1, jets.shape[-1])
+        y = linear.apply(weight, flat).reshape(*jets.shape[:-1], -1)
         if self.bias_std is None:
             return y
         return with_value(y[0] + self.bias_factor * params["bias"], y)
