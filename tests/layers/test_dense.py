@@ -68,6 +68,24 @@ def test_apply_is_the_written_sum(dense, getkey):
     assert dense.apply(params, x).shape == (N, *dense.output_shape((D,)))
 
 
+@every_dense
+def test_jets_are_the_derivatives_of_either_pass(dense, getkey):
+    params = dense.init(getkey(), (D,))
+    jets = jax.random.normal(getkey(), (4, N, D))
+    cotangents = jax.random.normal(getkey(), (4, N, 2, 4))
+    x, *tangents = jets
+    y = dense.apply(params, x)
+    slopes = [
+        jax.jvp(lambda x: dense.apply(params, x), (x,), (t,))[1] for t in tangents
+    ]
+    found = dense.apply_jets(params, jets)
+    np.testing.assert_allclose(found, jnp.stack([y, *slopes]), rtol=1e-12, atol=1e-12)
+    jacobians = jax.vmap(jax.jacrev(lambda row: dense.apply(params, row[None])[0]))(x)
+    pulled = np.einsum("rnao,nod->rnad", cotangents, jacobians)
+    found = dense.pull_jets(params, cotangents)
+    np.testing.assert_allclose(found, pulled, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("parameterization", cases.PARAMETERIZATIONS)
 @pytest.mark.parametrize("bias_std", [None, 0.7])
 def test_output_variance_at_initialisation(parameterization, bias_std, getkey):

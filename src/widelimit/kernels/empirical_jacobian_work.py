@@ -119,8 +119,8 @@ def jacobian_work(
         pair=pair * (PAIRS * blocks + 2 * layers),
         entries=entries,
     )
-    whole = at_once.alone(rows) if columns is None else at_once.between(rows, columns)
-    if len(passing) <= STAGES and max(whole, at_once.least) <= min(budget, BYTES):
+    needed = max(at_once.whole(rows, columns), at_once.least)
+    if len(passing) <= STAGES and needed <= min(budget, BYTES):
         return at_once
     stages = stages_of(network, params)
     return Work(

@@ -65,14 +65,15 @@ def plan_tiles(
     Raises:
         ValueError: If a tile of one row or the result is beyond the budget.
     """
-    same, m = m is None, n if m is None else m
+    same, working = m is None, work.whole(n, m)
+    m = n if m is None else m
     shape = (work.layers, n * work.entries, m * work.entries, *axes)
     _check_memory(caller, work, shape, size, memory)
-    rows, columns, working = n, m, work.alone(n) if same else work.between(n, m)
+    rows, columns = n, m
     if working > memory * GIB:
         side = work.side(memory * GIB)
         rows, columns = _even(n, side), _even(m, side)
-        working = work.between(rows, columns)
+        working = work.whole(rows, columns)
     down, across = -(-n // rows), -(-m // columns)
     return TilePlan(
         shape=shape,

@@ -61,12 +61,10 @@ class Work:
         """Bytes for a tile of one pair."""
         return self.fixed + 2 * self.row + self.pair
 
-    def alone(self, rows: int) -> int | float:
-        """Bytes for one tile of all pairs of so many rows with themselves."""
-        return self.fixed + rows * self.row + rows**2 * self.pair
-
-    def between(self, rows: int, columns: int) -> int | float:
-        """Bytes for one tile of all pairs of two batches."""
+    def whole(self, rows: int, columns: int | None) -> int | float:
+        """Bytes for one tile of all pairs; of rows with themselves without columns."""
+        if columns is None:
+            return self.fixed + rows * self.row + rows**2 * self.pair
         return self.fixed + (rows + columns) * self.row + rows * columns * self.pair
 
     def side(self, budget: float) -> int:

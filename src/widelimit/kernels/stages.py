@@ -6,7 +6,8 @@ cotangents of what it gives, from which follow those of what it takes and the fa
 its layers' gradients: $\dot x \delta^\top + x \dot\delta^\top$ is the derivative of the
 gradient $x \delta^\top$ along an input coordinate (kim2023, App. H). So no more than
 one stage's factors are alive, and equal stages share one compiled program, which goes
-from cotangents to their shares in the kernel.
+from cotangents to their shares in the kernel; unless all is compiled into one, which is
+quicker where inputs are few.
 """
 
 import functools
@@ -196,7 +197,7 @@ def stage_shares(
     shares = tuple(_pair_shares(factors[i], factors[j], output_axes) for i, j in pairs)
     if before is not None:
         sums = (a + b for a, b in zip(before, shares, strict=True))
-        shares = tuple(map(_added, sums))
+        shares = tuple((functools.reduce(jnp.add, p),) if p else () for p in sums)
     return cotangents, shares
 
 
@@ -220,8 +221,6 @@ def finished_jets(
     Returns:
         The kernel, layers in front.
     """
-    if not per_layer:
-        shares = [[s and _added(s) for s in row] for row in shares]
     shares = jax.tree.map(_by_column, shares)
 
     def part(i: int, j: int) -> Float[Array, "h n r m r *o"]:
@@ -285,17 +284,11 @@ def _there_and_back(layers: Sequential, params: Params) -> Any:
 
 
 @jax.jit
-def _by_column(
-    share: Float[Array, "r n r m *o"],
-) -> Float[Array, "r n m r *o"]:
+def _by_column(share: Float[Array, "r n r m *o"]) -> Float[Array, "r n m r *o"]:
     """Columns by input and then by derivative, as those of the kernel are."""
     # In a loop over the rows' directions: without one, XLA would compute the share
     # anew in this order, a dozen times slower.
     return jax.lax.map(lambda rows: rows.swapaxes(1, 2), share)
-
-
-def _added(shares: Shares) -> Shares:
-    return (functools.reduce(jnp.add, shares),) if shares else ()
 
 
 def _flat(network: AbstractLayer, params: Params) -> Iterator[tuple[Any, Params]]:

@@ -84,7 +84,9 @@ class Dense(AbstractWeights):
     def apply_jets(
         self, params: Params, jets: Float[Array, "r n d"]
     ) -> Float[Array, "r n o"]:
-        """Jets of the outputs: one product for the values and all derivatives.
+        r"""Jets of the outputs: one product for the values and all derivatives.
+
+        $\partial_\alpha y = s\,c\,W \partial_\alpha x$; the value alone has the bias.
 
         Args:
             params: What `init` returned, or a trained version of it.
@@ -108,7 +110,9 @@ class Dense(AbstractWeights):
     def pull_jets(
         self, params: Params, cotangents: Float[Array, "r n a o"]
     ) -> Float[Array, "r n a d"]:
-        """Jets of derivatives by the inputs, from those by the outputs, likewise.
+        r"""Jets of derivatives by the inputs, from those by the outputs, likewise.
+
+        $s\,c\,W^\top \partial_\alpha \delta$: weights do not depend on the input.
 
         Args:
             params: What `init` returned, or a trained version of it.
